@@ -1,0 +1,101 @@
+"""Bad input and taken ports: the message says what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.nginx.front import Front
+
+GOOD: dict[str, Any] = {
+    "name": "index",
+    "server_name": "index.pyindex.test",
+    "certificate": "/etc/index.crt",
+    "certificate_key": "/etc/index.key",
+    "upstream": "unix:/run/index.sock",
+    "locations": [{"match": "/", "readers_file": ""}],
+}
+
+
+def place(**keys: Any) -> dict[str, Any]:
+    """The good site with one location that has these keys."""
+    return {**GOOD, "locations": [{"match": "/", "readers_file": "", **keys}]}
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [
+        ({"name": "My Index"}, "Use a-z, 0-9"),
+        ({"name": "../x"}, "Use a-z, 0-9"),
+        ({"server_name": "https://index.pyindex.test"}, "Write the DNS name alone"),
+        ({"server_name": "a; return 200"}, "Write the DNS name alone"),
+        ({"https_port": 80}, "both for HTTP and for HTTPS"),
+        ({"http_port": 70000}, "http_port must be 0 (none) to 65535"),
+        ({"https_port": 0}, "https_port 1 to 65535"),
+        ({"max_body_mb": 0}, "max_body_mb must be 1 or more"),
+        ({"certificate": "index.crt"}, 'certificate "index.crt" must be an absolute path'),
+        ({"certificate_key": "/etc/a b"}, 'certificate_key "/etc/a b" must be an absolute path'),
+        ({"upstream": "http://127.0.0.1:3141"}, "must be unix:/path/of.sock or address:port"),
+        (place(match="simple/"), "must be a path as nginx writes it"),
+        (place(match="/ { } location /x"), "must be a path as nginx writes it"),
+        (place(readers_file="readers"), 'readers_file "readers" of "/" must be an absolute path'),
+        (place(writers_file="/etc/x;"), 'writers_file "/etc/x;" of "/" must be an absolute path'),
+        (place(match="/packages", files="/srv"), "its match must be a path that ends in /"),
+        (place(match="~ ^/p/", files="/srv"), "its match must be a path that ends in /"),
+        (place(match="/p/", files="srv"), 'files "srv" of "/p/" must be an absolute path'),
+    ],
+)
+def test_bad_sites(site: dict[str, Any], words: str, tmp_path: Path) -> None:
+    assert words in Front(tmp_path, [{**GOOD, **site}]).problems()
+
+
+def test_nobody_to_ask(tmp_path: Path) -> None:
+    site = {key: value for key, value in GOOD.items() if key != "upstream"}
+    assert 'location "/" has neither files nor an upstream' in Front(tmp_path, [site]).problems()
+
+
+def test_sites_that_exclude_each_other(tmp_path: Path) -> None:
+    problems = Front(tmp_path, [GOOD, GOOD]).problems()
+    assert 'Two sites of nginx_sites have the name "index"' in problems
+    other = {**GOOD, "name": "other", "server_name": "INDEX.pyindex.test"}
+    assert '"index" has the same server_name and https_port' in Front(tmp_path, [GOOD, other]).problems()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"nginx_failed_logins_per_minute": -1}, "must be 0 or more"),
+        ({"nginx_worker_processes": "many"}, "must be a number or auto"),
+    ],
+)
+def test_bad_variables(variables: dict[str, Any], words: str, tmp_path: Path) -> None:
+    assert words in Front(tmp_path, [GOOD], variables).problems()
+
+
+def test_el_wants_the_limit_switched_off(tmp_path: Path) -> None:
+    assert "Set nginx_failed_logins_per_minute: 0" in Front(tmp_path, [GOOD], family="RedHat").problems()
+    variables = {"nginx_failed_logins_per_minute": 0}
+    assert Front(tmp_path, [GOOD], variables, family="RedHat").problems() == ""
+
+
+LISTENERS = [
+    'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=79,fd=3))',
+    'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=81,fd=6),("nginx",pid=80,fd=6))',
+    'LISTEN 0 511 *:443 *:* users:(("apache2",pid=90,fd=4),("apache2",pid=91,fd=4))',
+    "LISTEN 0 4096 127.0.0.1:8443 0.0.0.0:*",
+    'LISTEN 0 511 [::1]:8080 [::]:* users:(("python3",pid=92,fd=3))',
+    'LISTEN 0 511 0.0.0.0:4430 0.0.0.0:* users:(("x",pid=443,fd=80))',
+]
+
+
+@pytest.mark.parametrize(
+    ("ports", "taken"),
+    [((80, 444), []), ((80, 443), [2]), ((8080, 8443), [3, 4]), ((0, 44), []), ((8080, 4430), [4, 5])],
+)
+def test_ports_of_other_programs(ports: tuple[int, int], taken: list[int], tmp_path: Path) -> None:
+    site = {**GOOD, "http_port": ports[0], "https_port": ports[1]}
+    front = Front(tmp_path, [site], listeners=[*LISTENERS, "ipv6"])
+    assert front.value("__nginx_foreign_listeners") == [LISTENERS[number] for number in taken]
+    assert front.value("__nginx_ipv6") is True
