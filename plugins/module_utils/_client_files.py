@@ -1,0 +1,208 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a client of a package index shall have: its files, its users' logins, the CA that it trusts."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.pyindex.fleet.plugins.module_utils import _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
+    Account,
+    ClientFilesError,
+    account_for,
+    account_of,
+    acting,
+)
+from ansible_collections.pyindex.fleet.plugins.module_utils._kept_files import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class User:
+    """A system user, and who they are to the index ('' = an index that asks nobody)."""
+
+    name: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    upload: bool = False
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file that is ours as a whole. A path that begins with ~/ stands for one file of each user.
+
+    ``beside`` names a file that must be in the same directory.
+    """
+
+    path: str
+    content: str
+    mode: int = 0o644
+    beside: str = ""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The section of .pypirc for uploads."""
+
+    name: str
+    url: str
+    ca_cert: str = ""
+
+
+@dataclass(frozen=True)
+class TrustAnchor:
+    """A CA certificate (PEM) for the system's trust store, and the command that rebuilds the store."""
+
+    path: str
+    certificate: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a host shall have."""
+
+    files: list[TextFile] = field(default_factory=list)
+    users: list[User] = field(default_factory=list)
+    machines: list[str] = field(default_factory=list)
+    repository: Repository | None = None
+    anchor: TrustAnchor | None = None
+
+
+def resolve(request: Request, lenient: bool = False) -> tuple[list[Wanted], list[str]]:
+    """Return the files of a request, and notes. ClientFilesError names all that is wrong with it, a line each.
+
+    With ``lenient`` (check mode) a user or directory that does not exist is a note: an earlier task that was only
+    checked may be going to make it.
+    """
+    faults = [*check_users(request.users), *(check_anchor(request.anchor) if request.anchor else [])]
+    wanted: list[Wanted] = []
+    missing: list[str] = []
+    accounts: list[tuple[User, Account]] = []
+    for user in request.users:
+        try:
+            accounts.append((user, account_of(user.name)))
+        except ClientFilesError as error:
+            missing.append(str(error))
+    for file in request.files:
+        try:
+            wanted.extend(_text_files(file, accounts))
+        except _MissingError as error:
+            missing.append(str(error))
+        except ClientFilesError as error:
+            faults.append(str(error))
+    for user, account in accounts:
+        wanted.extend(_logins(user, account, request))
+    if request.anchor:
+        data = request.anchor.certificate.strip().encode() + b"\n"
+        path = request.anchor.path
+        wanted.append(Wanted(path, account_for(path), 0o644, _whole(data), command=request.anchor.command))
+    if faults or (missing and not lenient):
+        raise ClientFilesError("\n".join([*faults, *missing]))
+    return wanted, missing
+
+
+def check_users(users: list[User]) -> list[str]:
+    """Return what is wrong with the users of a request, without quoting a password."""
+    faults: list[str] = []
+    names = [user.name for user in users]
+    faults.extend(
+        f"the system user {name!r} stands twice in the list of users (pip_client_users): a netrc holds one login for "
+        f"the index, so give the one with the wider rights"
+        for name in sorted({name for name in names if names.count(name) > 1})
+    )
+    for user in users:
+        who = f"of the system user {user.name!r} (pip_client_users)"
+        if bool(user.username) != bool(user.password):
+            faults.append(f"username and password {who} go together: give both, or none for an index open to all")
+        if user.upload and not user.username:
+            faults.append(f"upload {who} needs a username and a password")
+        for what, word in (("username", user.username), ("password", user.password)):
+            reason = _netrc.unsafe(word) if word else ""
+            if reason:
+                faults.append(
+                    f"the {what} {who} {reason}, which pip, uv and curl do not read alike in a netrc file: use "
+                    f"printable ASCII without white space or backslash, not beginning with a double quote or #"
+                )
+        if ":" in user.username:
+            faults.append(f"the username {who} contains a colon, which HTTP Basic authentication does not allow")
+    return faults
+
+
+def check_anchor(anchor: TrustAnchor) -> list[str]:
+    """Return what is wrong with a CA certificate."""
+    text, what = anchor.certificate, "the CA certificate (pip_client_ca_certificate)"
+    if "PRIVATE KEY-----" in text:
+        return [f"{what} comes with a private key: give the certificate only, and replace that key if it was shown"]
+    count = text.count("-----BEGIN CERTIFICATE-----")
+    if count != 1:
+        return [f"{what} must be one certificate in PEM form (-----BEGIN CERTIFICATE-----); this text has {count}"]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        return [f"{what} cannot be read: it is damaged or cut short"]
+    authorities = context.get_ca_certs()
+    if not authorities:
+        return [f"{what} is the certificate of a server, not of a CA; uv refuses to trust such: give that of its CA"]
+    expires = str(authorities[0]["notAfter"])
+    if ssl.cert_time_to_seconds(expires) < time.time():
+        return [f"{what} expired on {expires}: give the CA's present certificate"]
+    return []
+
+
+class _MissingError(ClientFilesError):
+    """Something that must be there first is not."""
+
+
+def _text_files(file: TextFile, accounts: list[tuple[User, Account]]) -> list[Wanted]:
+    merge = _whole(file.content.encode())
+    if file.path.startswith("~/"):
+        return [
+            Wanted(os.path.join(account.home, file.path[2:]), account, file.mode, merge, parent_mode=0o700)
+            for _user, account in accounts
+        ]
+    account = account_for(file.path)
+    beside = os.path.join(os.path.dirname(file.path), file.beside)
+    with acting(account):
+        if file.beside and not os.path.exists(beside):
+            raise _MissingError(
+                f"{beside} does not exist, so {file.path} does not belong there: name the directory of a virtual "
+                f"environment, and make it first (pip_client_virtualenvs)"
+            )
+    return [Wanted(file.path, account, file.mode, merge)]
+
+
+def _logins(user: User, account: Account, request: Request) -> list[Wanted]:
+    found: list[Wanted] = []
+    if not user.username:
+        return found
+    if request.machines:
+
+        def into_netrc(existing: bytes) -> bytes:
+            return _netrc.merge(existing, request.machines, user.username, user.password)
+
+        path = os.path.join(account.home, ".netrc")
+        found.append(Wanted(path, account, 0o600, into_netrc, "netrc", tuple(request.machines)))
+    repository = request.repository
+    if repository and user.upload:
+        options = {"repository": repository.url, "username": user.username, "password": user.password}
+        if repository.ca_cert:
+            options["ca_cert"] = repository.ca_cert
+        name = repository.name
+
+        def into_pypirc(existing: bytes) -> bytes:
+            return _pypirc.merge(existing, name, options)
+
+        found.append(Wanted(os.path.join(account.home, ".pypirc"), account, 0o600, into_pypirc, "pypirc", (name,)))
+    return found
+
+
+def _whole(data: bytes) -> Callable[[bytes], bytes]:
+    return lambda _existing: data
