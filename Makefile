@@ -1,0 +1,33 @@
+# The verbs of this repository; `make help` lists them. What they do stands in molecule/shared and tests.
+.DEFAULT_GOAL := help
+LAB := molecule/shared
+
+.PHONY: help setup setup-dev lock up down clean molecule test bench
+
+help: ## List the verbs
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## Make .venv with what runs the playbooks
+	@$(LAB)/setup
+
+setup-dev: ## ... and with what the tests need
+	@$(LAB)/setup dev
+
+lock: setup ## Compile the lock files anew from their .in files
+	@$(LAB)/lock
+
+up: ## Bring up a fleet of hosts with a private index on it
+	@$(LAB)/up
+
+down: ## Remove all that `make up` and the tests have made, .venv excepted
+	@$(LAB)/down
+
+clean: ## Remove .venv and the caches
+	rm -rf .venv .cache
+
+molecule: setup-dev ## Prove the playbooks on fleets of their own (scenarios: default, variant)
+	@$(LAB)/scenarios
+
+test: lint unit sanity molecule ## Everything: lint, unit tests, sanity, molecule
+
+-include tests/quality.mk
