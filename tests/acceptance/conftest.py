@@ -1,0 +1,150 @@
+"""The acceptance suite's options, and the fleet that its tests are given.
+
+    pytest tests/acceptance --ansible-inventory inventories/mine [--disruptive] [--no-skips]
+
+Tests take `fleet`, or run once for each `index` (an index host), `client` (a client host), `account` (a user of a client
+host) or `uploader` (an account that may upload). What should hold on them is what the inventory's variables say.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from .distributions import PREFIX, Project
+from .fleet import Fleet, Index, resolve
+from .logins import WrongLogins
+from .shelf import Shelf
+
+FLEET = pytest.StashKey[Fleet]()
+FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("acceptance", "acceptance suite of pyindex.fleet")
+    group.addoption(
+        "--disruptive", action="store_true", help="also kill, stop, reboot and reconfigure: not in working hours"
+    )
+    group.addoption("--no-skips", action="store_true", help="count a test that could not be run as failed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "disruptive: takes something down for a moment; runs with --disruptive only")
+    config.addinivalue_line("markers", "place(number): when it runs; -1 first, 0 as usual, 1 and 2 last")
+    # testinfra starts Ansible's programs by name
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if FLEET in config.stash:
+        config.stash[FLEET].disconnect()
+    if FOLDER in config.stash:
+        shutil.rmtree(config.stash[FOLDER])
+
+
+def the_fleet(config: pytest.Config) -> Fleet:
+    """The fleet of the inventory, resolved once."""
+    if FLEET not in config.stash:
+        inventory = config.getoption("ansible_inventory")
+        if not inventory:
+            pytest.exit("name the inventory: pytest tests/acceptance --ansible-inventory inventories/mine", 4)
+        config.stash[FOLDER] = Path(tempfile.mkdtemp(prefix="pyindex-"))
+        try:
+            config.stash[FLEET] = resolve(Path(inventory).resolve(), config.stash[FOLDER])
+        except (RuntimeError, OSError) as error:
+            pytest.exit(str(error), 4)
+    return config.stash[FLEET]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.fixturenames and {"index", "client", "account", "uploader"} & set(metafunc.fixturenames):
+        fleet = the_fleet(metafunc.config)
+        accounts = [(client, account) for client in fleet.clients for account in client.accounts]
+        kinds: dict[str, list[tuple[object, str]]] = {
+            "index": [(index, str(index)) for index in fleet.indexes],
+            "client": [(client, str(client)) for client in fleet.clients],
+            "account": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts],
+            "uploader": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts if pair[1].upload],
+        }
+        for name, values in kinds.items():
+            if name in metafunc.fixturenames:
+                ids = [text for _, text in values]
+                metafunc.parametrize(name, [value for value, _ in values], ids=ids, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("disruptive"):
+        left_out = [item for item in items if item.get_closest_marker("disruptive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+    def place(item: pytest.Item) -> int:
+        marker = item.get_closest_marker("place")
+        return int(marker.args[0]) if marker else 0
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("no_skips"):
+        report.outcome = "failed"
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{reason}\n--no-skips: this has to be tried here"
+    return report
+
+
+@pytest.fixture(scope="session")
+def fleet(request: pytest.FixtureRequest) -> Fleet:
+    """The whole fleet."""
+    return the_fleet(request.config)
+
+
+@pytest.fixture(scope="session")
+def run_id() -> str:
+    """What sets this run's projects apart from another's."""
+    return secrets.token_hex(4)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tidy(fleet: Fleet, run_id: str) -> Iterator[None]:
+    """Leaves none of this run's distributions on any index, nor those that a killed run left a day ago."""
+    yield
+    ours = ("-type", "f", "-iname", f"{PREFIX.replace('-', '[-_.]')}*")
+    for index in fleet.indexes:
+        for these in (("-iname", f"*{run_id}*"), ("-mtime", "+0")):
+            index.machine.check("find", index.packages, *ours, *these, "-delete")
+        assert index.machine.check("find", index.packages, "-iname", f"*{run_id}*") == ""
+
+
+@pytest.fixture(scope="session")
+def wrong_logins() -> WrongLogins:
+    """Keeps the suite below the limit of failed logins."""
+    return WrongLogins()
+
+
+@pytest.fixture(scope="session")
+def project(run_id: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project made by setuptools on the spot: wheel and source distribution."""
+    return Project.build(f"{PREFIX}-{run_id}-demo", "1.0", tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Shelf:
+    """Puts projects on indexes."""
+    return Shelf()
+
+
+@pytest.fixture(scope="session")
+def published(project: Project, index: Index, shelf: Shelf) -> Project:
+    """That project, published on `index`."""
+    shelf.publish(index, project)
+    return project

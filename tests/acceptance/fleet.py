@@ -1,0 +1,286 @@
+"""What should hold on a fleet, taken from its inventory and the roles' defaults, and the way to its hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import testinfra
+import yaml
+
+from .machines import Machine
+
+ROOT = Path(__file__).parents[2]
+PLAYBOOK = Path(__file__).with_name("resolve.yml")
+
+CONNECTION = [
+    "ansible_connection",
+    "ansible_host",
+    "ansible_user",
+    "ansible_port",
+    "ansible_ssh_private_key_file",
+    "ansible_ssh_common_args",
+    "ansible_ssh_extra_args",
+]
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who logs in at an index."""
+
+    name: str
+    password: str = field(repr=False)
+    rights: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of a client host, and who that user is to the index (None: an index that asks nobody)."""
+
+    name: str
+    user: User | None
+    upload: bool = False
+
+
+@dataclass(eq=False)
+class Index:
+    """An index host, and what the inventory says of it."""
+
+    machine: Machine
+    variables: Mapping[str, Any] = field(repr=False)
+    users: tuple[User, ...]
+    address: str
+    python_version: str
+    """Of the Python that Ansible uses there: major.minor."""
+    authority: str = field(repr=False)
+    """The CA certificate that clients must trust (PEM); '' = a public one."""
+    clients: list[Client] = field(default_factory=list)
+    vantages: list[Machine] = field(default_factory=list)
+    """Hosts to look at it from: its clients, else other hosts of the fleet, else the controller."""
+
+    def __repr__(self) -> str:
+        return self.machine.name
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a variable on this host; "" where it has none."""
+        return self.variables[name]
+
+    @property
+    def server_name(self) -> str:
+        return str(self["pypiserver_server_name"])
+
+    @property
+    def url_path(self) -> str:
+        return str(self["pypiserver_url_path"])
+
+    @property
+    def http_port(self) -> int:
+        return int(self["pypiserver_http_port"])
+
+    @property
+    def https_port(self) -> int:
+        return int(self["pypiserver_https_port"])
+
+    @property
+    def url(self) -> str:
+        """The root of the index, with a slash at its end: where uploads go."""
+        port = "" if self.https_port == 443 else f":{self.https_port}"
+        return f"https://{self.server_name}{port}{self.url_path}/"
+
+    @property
+    def protected(self) -> frozenset[str]:
+        """Those of list, download and update that want a password."""
+        return frozenset(self["pypiserver_protected_actions"])
+
+    @property
+    def overwrite(self) -> bool:
+        return bool(self["pypiserver_overwrite"])
+
+    @property
+    def removal(self) -> bool:
+        return bool(self["pypiserver_removal"])
+
+    @property
+    def packages(self) -> str:
+        """The folder of published files."""
+        return str(self["pypiserver_packages_dir"])
+
+    @property
+    def reader(self) -> User | None:
+        """Somebody who may read and not upload."""
+        return next((user for user in self.users if user.rights == {"read"}), None)
+
+    @property
+    def uploader(self) -> User | None:
+        """Somebody who may read and upload."""
+        return next((user for user in self.users if user.rights >= {"read", "upload"}), None)
+
+    def published(self, pattern: str) -> dict[str, str]:
+        """The SHA-256 of every file on the index's disk whose name matches `pattern`, hidden folders included."""
+        found = self.machine.check(
+            "find", self.packages, "-type", "f", "-name", pattern, "-exec", "sha256sum", "--", "{}", "+"
+        )
+        return {Path(name).name: digest for digest, name in (line.split(None, 1) for line in found.splitlines())}
+
+
+@dataclass(eq=False)
+class Client:
+    """A client host, and what the inventory says of it."""
+
+    machine: Machine
+    variables: Mapping[str, Any] = field(repr=False)
+    index: Index
+    accounts: tuple[Account, ...]
+    python_version: str
+    """Of the Python that Ansible uses there: major.minor."""
+
+    def __repr__(self) -> str:
+        return self.machine.name
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a variable on this host; "" where it has none."""
+        return self.variables[name]
+
+    @property
+    def levels(self) -> frozenset[str]:
+        return frozenset(self["pip_client_levels"])
+
+    @property
+    def virtualenvs(self) -> list[str]:
+        return list(self["pip_client_virtualenvs"])
+
+    @property
+    def uploaders(self) -> list[Account]:
+        """Users of this host who have a .pypirc."""
+        return [account for account in self.accounts if account.upload]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The hosts of an inventory."""
+
+    inventory: Path
+    indexes: list[Index]
+    clients: list[Client]
+    folder: Path
+    """Where the sockets of the persistent connections are."""
+
+    def disconnect(self) -> None:
+        """End the persistent connections; the next command makes a new one."""
+        for socket in (path for path in self.folder.iterdir() if path.is_socket()):
+            subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "-"], capture_output=True, check=False)
+
+    @property
+    def machines(self) -> list[Machine]:
+        """Every host once."""
+        machines = [index.machine for index in self.indexes] + [client.machine for client in self.clients]
+        return list(dict.fromkeys(machines))
+
+
+def ansible(inventory: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs, from the controller's environment, in the folder of the repository."""
+    command = [str(Path(sys.executable).with_name(program)), "-i", str(inventory), *arguments]
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def resolve(inventory: Path, folder: Path) -> Fleet:
+    """Ask Ansible what the variables of an inventory come to. Raises RuntimeError with Ansible's words.
+
+    `folder` (private, with a short path) holds the sockets of the connections until the end.
+    """
+    defaults = _defaults()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        (Path(scratch) / "defaults.yml").write_text(json.dumps({"all": {"vars": defaults}}), encoding="utf-8")
+        (Path(scratch) / "hosts").mkdir()
+        extra = ("-i", str(inventory), "-e", f"resolve_folder={scratch}/hosts", str(PLAYBOOK))
+        done = ansible(Path(scratch) / "defaults.yml", "ansible-playbook", *extra)
+        if done.returncode:
+            raise RuntimeError(f"{inventory} could not be resolved:\n{done.stdout}\n{done.stderr}")
+        hosts = {
+            path.stem: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(Path(scratch).glob("hosts/*.json"))
+        }
+    return _fleet(inventory, hosts, folder)
+
+
+def _defaults() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
+        found |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return found
+
+
+def _fleet(inventory: Path, hosts: Mapping[str, Any], folder: Path) -> Fleet:
+    groups = next(iter(hosts.values()))["groups"]
+    connections = _connections(hosts, folder)
+    machines = {
+        name: Machine(name, testinfra.get_host(f"ansible://{name}?ansible_inventory={connections}"), host["python"])
+        for name, host in hosts.items()
+    }
+    indexes = {name: _index(machines[name], hosts[name]) for name in groups["pypiserver"]}
+    clients = []
+    for name in groups["clients"]:
+        variables = hosts[name]["variables"]
+        index = indexes[variables["client_index_host"] or groups["pypiserver"][0]]
+        accounts = tuple(_account(account, index) for account in variables["pip_client_users"])
+        clients.append(Client(machines[name], variables, index, accounts, hosts[name]["python_version"]))
+        index.clients.append(clients[-1])
+    for index in indexes.values():
+        others = [machine for machine in machines.values() if machine is not index.machine]
+        local = Machine("localhost", testinfra.get_host("local://"), sys.executable)
+        index.vantages = [client.machine for client in index.clients if client.machine is not index.machine]
+        index.vantages = index.vantages or others or [local]
+    return Fleet(inventory, list(indexes.values()), clients, folder)
+
+
+def _index(machine: Machine, host: Mapping[str, Any]) -> Index:
+    variables = host["variables"]
+    users = tuple(
+        User(user["name"], user["password"], frozenset(user.get("rights") or ["read"]))
+        for user in variables["htpasswd_users"] or []
+    )
+    trusted = variables["tls_trust_file"]
+    authority = Path(trusted).read_text(encoding="utf-8") if trusted else ""
+    address = variables["ansible_host"] or machine.name
+    return Index(machine, variables, users, address, host["python_version"], authority)
+
+
+def _account(account: Mapping[str, Any], index: Index) -> Account:
+    if not account.get("username"):
+        return Account(account["name"], None)
+    rights = next((user.rights for user in index.users if user.name == account["username"]), frozenset())
+    user = User(account["username"], account["password"], rights)
+    return Account(account["name"], user, bool(account.get("upload")))
+
+
+def _connections(hosts: Mapping[str, Any], folder: Path) -> Path:
+    """An inventory for testinfra, which evaluates no templates: how to reach each host, and to become root there."""
+    persistent = f"-o ControlMaster=auto -o ControlPersist=60s -o ControlPath={folder}/%C"
+    found = {}
+    for name, host in hosts.items():
+        values = {key: host["variables"][key] for key in CONNECTION if host["variables"][key] != ""}
+        values["ansible_ssh_common_args"] = f"{persistent} {values.get('ansible_ssh_common_args', '')}".strip()
+        if "ansible_ssh_private_key_file" in values:
+            values["ansible_ssh_private_key_file"] = str(Path(values["ansible_ssh_private_key_file"]).expanduser())
+        if "ansible_port" in values:
+            values["ansible_port"] = str(values["ansible_port"])
+        values["ansible_become"] = values.get("ansible_user") != "root"
+        found[name] = values
+    path = folder / "connections.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"all": {"hosts": found}}), encoding="utf-8")
+    return path
+
+
+def substitute(command: str, machine: Machine) -> list[str]:
+    """The words of a command of the inventory; NAME stands for the host's name."""
+    return [machine.name if word == "NAME" else word for word in shlex.split(command)]

@@ -1,0 +1,47 @@
+"""Wrong logins without tripping the limit: the suite must not lock out the host that it asks from."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .fleet import Index
+    from .machines import Machine
+
+WINDOW_SECONDS = 61
+
+
+@dataclass
+class WrongLogins:
+    """Counts failed logins as nginx does: for each address, in the minute that begins with the first of them."""
+
+    _seen: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+
+    def spend(self, index: Index, count: int) -> Machine:
+        """Return a host that may send `count` wrong logins to `index` now and stay below the limit; wait for one if
+        need be."""
+        limit = int(index["nginx_failed_logins_per_minute"])
+        if not limit or not count:
+            return index.vantages[0]
+        assert count < limit, f"{count} wrong logins at once, but nginx_failed_logins_per_minute is {limit}"
+        while True:
+            for machine in index.vantages:
+                start, failures = self._window(index, machine)
+                if failures + count < limit:
+                    self._seen[index.machine.name, machine.name] = (start, failures + count)
+                    return machine
+            first = min(self._window(index, machine)[0] for machine in index.vantages)
+            time.sleep(max(0.0, first + WINDOW_SECONDS - time.monotonic()))
+
+    def _window(self, index: Index, machine: Machine) -> tuple[float, int]:
+        now = time.monotonic()
+        start, failures = self._seen.get((index.machine.name, machine.name), (now, 0))
+        return (now, 0) if now - start > WINDOW_SECONDS else (start, failures)
+
+
+def local_address() -> str:
+    """An address of a host itself that nobody else uses: what it does wrong is held against nobody."""
+    return f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"

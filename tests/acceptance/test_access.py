@@ -1,0 +1,329 @@
+"""Who may do what: the whole matrix, every URL, and every way round that we could think of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from .distributions import PREFIX, Project, module_name, wheel
+from .expectations import Action, Identity, expected_status
+from .fleet import Index, User
+from .logins import WrongLogins, local_address
+from .shelf import publish, publisher
+from .web import Answer, Request, ask, removal, upload
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one identity's five requests brought: the answers, and what is on disk afterwards (name to SHA-256)."""
+
+    answers: Mapping[Action, Answer]
+    disk: Mapping[str, str]
+    names: Mapping[Action, str]
+    """The file that each action was about."""
+    before: Mapping[Action, str]
+    """Its SHA-256 before; '' = not there."""
+    sent: Mapping[Action, str]
+    """The SHA-256 of what was sent; '' = nothing."""
+
+
+def users(index: Index) -> dict[Identity, User | None]:
+    """Who the identities are on `index`."""
+    writer = index.uploader
+    return {
+        Identity.ANONYMOUS: None,
+        Identity.READER: index.reader,
+        Identity.UPLOADER: writer,
+        Identity.WRONG_PASSWORD: User(writer.name, secrets.token_hex(12)) if writer else None,
+        Identity.UNKNOWN_USER: User(f"nobody-{secrets.token_hex(4)}", secrets.token_hex(12)),
+    }
+
+
+@pytest.fixture(scope="session")
+def trials(index: Index, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, Trial]:
+    """Every identity does everything once, each with a project of its own."""
+    projects = {identity: f"{PREFIX}-{run_id}-{identity.value.replace(' ', '-')}" for identity in Identity}
+    publish(index, *(wheel(name, version) for name in projects.values() for version in ("1.0", "2.0")))
+    published = index.published(f"*{run_id}*")
+    found = {}
+    for identity, user in users(index).items():
+        if user is None and identity is not Identity.ANONYMOUS:
+            continue
+        name = projects[identity]
+        new, other, old = wheel(name, "3.0"), wheel(name, "1.0", value="replaced"), wheel(name, "2.0")[0]
+        requests = {
+            Action.LIST: Request(f"/simple/{name}/", user=user),
+            Action.DOWNLOAD: Request(f"/packages/{other[0]}", user=user),
+            Action.UPLOAD: upload(user, *new),
+            Action.OVERWRITE: upload(user, *other),
+            Action.DELETE: removal(user, name, "2.0"),
+        }
+        failures = sum(expected_status(index, identity, action) == 401 for action in Action)
+        machine = wrong_logins.spend(index, failures if user else 0)
+        found[identity] = Trial(
+            answers=dict(zip(requests, ask(machine, index, list(requests.values())), strict=True)),
+            disk=index.published(f"{module_name(name)}*"),
+            names={Action.UPLOAD: new[0], Action.OVERWRITE: other[0], Action.DELETE: old, Action.DOWNLOAD: other[0]},
+            before={Action.OVERWRITE: published[other[0]], Action.DELETE: published[old], Action.UPLOAD: ""},
+            sent={
+                action: hashlib.sha256(content).hexdigest()
+                for action, (_, content) in {Action.UPLOAD: new, Action.OVERWRITE: other}.items()
+            }
+            | {Action.DELETE: ""},
+        )
+    return found
+
+
+@pytest.mark.parametrize("action", Action, ids=str)
+@pytest.mark.parametrize("identity", Identity, ids=str)
+def test_right(index: Index, trials: Mapping[Identity, Trial], identity: Identity, action: Action) -> None:
+    """Allowed: done, and on disk when it is answered. Refused: the right status, and nothing on disk has changed."""
+    if identity not in trials:
+        pytest.skip(f"{index} has no such user (htpasswd_users)")
+    trial, expected = trials[identity], expected_status(index, identity, action)
+    answer = trial.answers[action]
+    assert answer.status == expected, str(answer)
+    if expected == 401:
+        assert answer.headers["www-authenticate"].lower().startswith("basic ")
+    if action is Action.LIST:
+        listed = trial.names[Action.OVERWRITE] in answer.text
+        assert listed == (expected == 200)
+    elif action is Action.DOWNLOAD:
+        assert (answer.sha256 == trial.before[Action.OVERWRITE]) == (expected == 200)
+    else:
+        now = trial.disk.get(trial.names[action], "")
+        assert now == (trial.sent[action] if expected == 200 else trial.before[action])
+
+
+# Every address at which pypiserver answers, by the right that it takes
+LISTS = ["/simple/", "/simple", "/simple/{name}/", "/simple/{name}", "/packages/", "/packages", "/{name}/json"]
+LISTS += ["/{name}", "/{name}/"]
+DOWNLOADS = ["/packages/{wheel}", "/packages/{sdist}"]
+PAGES = ["/simple/", "/simple/{name}/"]
+
+
+def fill(target: str, project: Project) -> str:
+    return target.format(name=project.name, module=project.module, wheel=project.wheel.name, sdist=project.sdist.name)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_every_address_asks_for_the_right(index: Index, published: Project, method: str) -> None:
+    """Without a login, a protected address says 401, or nothing of what is there; with one, or unprotected, it answers."""
+    targets = [*LISTS, *DOWNLOADS]
+    anonymous = ask(index.vantages[0], index, [Request(fill(t, published), method) for t in targets], parallel=4)
+    allowed = ask(
+        index.vantages[0], index, [Request(fill(t, published), method, publisher(index)) for t in targets], parallel=4
+    )
+    for target, without, answer in zip(targets, anonymous, allowed, strict=True):
+        right = "download" if target in DOWNLOADS else "list"
+        if right in index.protected:
+            assert without.status in {301, 302, 303, 307, 308, 401, 404, 405}, f"{target}: {without}"
+            assert published.module not in without.text.replace("-", "_"), target
+            if target in DOWNLOADS or target in PAGES:
+                assert without.status == 401, f"{target}: {without}"
+        if target in DOWNLOADS or target in PAGES:
+            assert answer.status == 200, f"{target}: {answer}"
+            assert method == "HEAD" or answer.length, target
+        for location in (reply.headers.get("location") for reply in (without, answer)):
+            # No redirect to http://, to another host, or out of the sub-path
+            assert location is None or location.startswith(("./", "../", index.url, f"{index.url_path}/")), location
+
+
+def test_front_page_is_open_and_tells_nothing(index: Index, published: Project) -> None:
+    """It says how to use the index and names no project; links and URLs in it are the ones that clients use."""
+    answer = ask(index.vantages[0], index, [Request("/")])[0]
+    assert answer.status == 200
+    assert f"{index.url}simple/" in answer.text
+    assert "http://" not in answer.text
+    assert published.module not in answer.text.replace("-", "_")
+
+
+def test_simple_page_is_normalized_and_hashed(index: Index, published: Project) -> None:
+    """Any spelling of a name finds the project (PEP 503), and each link carries the file's SHA-256."""
+    user = publisher(index)
+    spellings = [published.name, published.name.upper(), published.module, published.name.replace("-", ".")]
+    for answer in ask(index.vantages[0], index, [Request(f"/simple/{name}/", user=user) for name in spellings]):
+        if answer.status in {301, 302, 308}:
+            assert answer.headers["location"].rstrip("/").endswith(f"simple/{published.name}")
+            continue
+        assert answer.status == 200, str(answer)
+        for path in published.files:
+            assert f"{path.name}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}" in answer.text
+
+
+def test_unknown_projects_are_unknown(index: Index, run_id: str) -> None:
+    """404 and no redirect: names of projects never leave, and a public index never answers for this one."""
+    user = publisher(index)
+    names = [f"no-such-project-{run_id}", f"{PREFIX}-{run_id}-unknown"]
+    targets = [f"/simple/{name}/" for name in names] + [f"/{name}/json" for name in names]
+    for target, answer in zip(
+        targets, ask(index.vantages[0], index, [Request(t, user=user) for t in targets]), strict=True
+    ):
+        assert answer.status == 404, f"{target}: {answer}"
+        assert "location" not in answer.headers
+
+
+# Other ways to write an address. {p}: what leads to it, {f}: a file in it
+TRICKS = [
+    *("/{p}", "//{p}", "///{p}", "/./{p}", "/%2e/{p}", "/x/../{p}", "/x/%2e%2e/{p}", "/x/..%2f{p}", "/%2f{p}"),
+    *("/simple/../{p}", "/packages/../{p}", "/packages/%2e%2e/{p}", "/packages/..;/{p}", "/favicon.ico/../{p}"),
+    *("/{p}?x=1", "/{p};x", "/{p}#x", "/{p}%20", "/{p}%00", "/{p}%0a", "/{p}.", "/{p}/.", "/{p}/", "/{p}//", "/{p}\\"),
+    *(
+        "/\\{p}",
+        "/{e}",
+        "/{E}",
+        "/{U}",
+        "^/{b}/{p}",
+        "^/..{b}/{p}",
+        "^{u}{b}/{p}",
+        "^{u}:{port}{b}/{p}",
+        "^http://x{b}/{p}",
+    ),
+]
+CLAIMS = [
+    *(
+        ("X-Original-URL", "/{p}"),
+        ("X-Rewrite-URL", "/{p}"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+    ),
+    *(("X-Remote-User", "{user}"), ("Remote-User", "{user}"), ("X-Forwarded-User", "{user}"), ("X-Script-Name", "/x")),
+    *(("X-HTTP-Method-Override", "HEAD"), ("X-Forwarded-Prefix", "/x"), ("Forwarded", "for=127.0.0.1;proto=https")),
+]
+
+
+def spellings(index: Index, path: str) -> list[str]:
+    """Ways to write the address `path` (without its first slash)."""
+    escaped = "".join(f"%{ord(letter):02x}" if letter.isalpha() else letter for letter in path)
+    words = {"p": path, "e": f"%{ord(path[0]):02x}{path[1:]}", "E": escaped, "U": path.swapcase()}
+    words |= {"u": f"https://{index.server_name}", "port": str(index.https_port), "b": index.url_path}
+    return [trick.format(**words) for trick in TRICKS]
+
+
+def test_no_spelling_reads_what_is_protected(index: Index, published: Project) -> None:
+    """However an address is written, and whatever headers claim, what needs a login is not shown without one."""
+    paths = {
+        "list": ["simple/", f"simple/{published.name}/", "packages/"],
+        "download": [f"packages/{published.wheel.name}"],
+    }
+    user = index.uploader.name if index.uploader else "admin"
+    requests = []
+    for right in sorted({"list", "download"} & index.protected):
+        for path in paths[right]:
+            requests += [Request(spelling) for spelling in spellings(index, path)]
+            requests += [
+                Request(target, headers=((name, value.format(p=path, user=user)),))
+                for name, value in CLAIMS
+                for target in ("/", f"/{path}")
+            ]
+    content = published.wheel.read_bytes()
+    for request, answer in zip(requests, ask(index.vantages[0], index, requests, parallel=4), strict=True):
+        assert content[:64] not in answer.body, f"{request} {request.headers}: {answer.status}"
+        shown = "list" in index.protected and published.module in answer.text.replace("-", "_").casefold()
+        # An answer may repeat what it was asked for
+        asked = published.module in request.target.replace("-", "_").casefold()
+        assert not shown or (asked and answer.status != 200), f"{request} {request.headers}: {answer}"
+
+
+def test_no_spelling_writes_what_is_protected(index: Index, run_id: str) -> None:
+    """An upload by somebody who may not is refused at every address, by every method, whatever the headers claim."""
+    if "update" not in index.protected:
+        pytest.skip(f"{index} lets everybody upload (pypiserver_protected_actions)")
+    name, content = wheel(f"{PREFIX}-{run_id}-intruder", "1.0")
+    form = upload(None, name, content)
+    writer = index.uploader.name if index.uploader else "admin"
+    targets = spellings(index, "simple/")[:12] + spellings(index, f"packages/{name}")[:12]
+    targets += [
+        "/",
+        "//",
+        "/.",
+        "/%2e",
+        "/?",
+        "/?:action=file_upload",
+        "/RPC2",
+        "/pypi",
+        "/legacy/",
+        "/simple/",
+        "/packages/",
+    ]
+    requests = [replace(form, target=target) for target in targets]
+    requests += [
+        Request(target, method, body=content)
+        for method in ("PUT", "PATCH", "DELETE", "MKCOL", "post", "FOO")
+        for target in ("/", f"/packages/{name}")
+    ]
+    requests += [
+        replace(form, headers=(*form.headers, (header, value.format(p="", user=writer)))) for header, value in CLAIMS
+    ]
+    # The reader's from many addresses: should they count as failed logins, nobody is locked out
+    sent = requests + [
+        replace(request, user=index.reader, source=local_address(), address="127.0.0.1")
+        for request in requests
+        if index.reader
+    ]
+    half = len(requests)
+    answers = ask(index.vantages[0], index, sent[:half], 4) + ask(index.machine, index, sent[half:], 4)
+    for request, answer in zip(sent, answers, strict=True):
+        assert answer.status not in {200, 201, 204, 409, 500}, f"{request} {request.headers}: {answer}"
+    assert index.published(f"*{run_id}_intruder*") == {}
+
+
+def test_nothing_but_packages_is_served(index: Index, published: Project) -> None:
+    """No path leads out of the packages folder or to its hidden files, even for those who may do everything."""
+    user = publisher(index)
+    places = ["etc/passwd", "../etc/passwd", ".incoming/lock", ".htpasswd", "%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd"]
+    places += ["../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc/passwd", "%2fetc%2fpasswd", "..\\..\\etc\\passwd"]
+    places += [
+        f"{published.wheel.name}/../../../../../etc/passwd",
+        ".incoming/",
+        "%2eincoming/lock",
+        "x/../.incoming/lock",
+    ]
+    requests = [Request(f"/packages/{place}", user=user) for place in places]
+    for request, answer in zip(requests, ask(index.vantages[0], index, requests, parallel=4), strict=True):
+        assert answer.status in {0, 301, 400, 401, 403, 404}, f"{request}: {answer}"
+        assert "root:" not in answer.text
+
+
+def test_outside_of_the_sub_path_is_nothing(index: Index, published: Project) -> None:
+    """An index below a URL path leaves the rest of the server alone."""
+    if not index.url_path:
+        return
+    targets = [
+        "^/",
+        "^/simple/",
+        f"^/simple/{published.name}/",
+        f"^/packages/{published.wheel.name}",
+        f"^{index.url_path}x/simple/",
+    ]
+    requests = [Request(target, user=publisher(index)) for target in targets]
+    for request, answer in zip(requests, ask(index.vantages[0], index, requests), strict=True):
+        assert answer.status == 404, f"{request}: {answer}"
+    redirect = ask(index.vantages[0], index, [Request(f"^{index.url_path}")])[0]
+    assert redirect.status in {301, 302, 308}
+    assert redirect.headers["location"] in {index.url, f"{index.url_path}/"}
+
+
+def test_damaged_logins_are_no_logins(index: Index, wrong_logins: WrongLogins) -> None:
+    """A header that is no login, an empty password and another case of a user's name are refused as any other."""
+    if not index.protected:
+        return
+    writer = index.uploader or User("admin", "")
+    claims = [f"Basic {base64.b64encode(text.encode()).decode()}" for text in (f"{writer.name}:", writer.name.upper())]
+    claims.append("Basic !!!")
+    machine = wrong_logins.spend(index, len(claims))
+    requests = [replace(door(index), headers=(*door(index).headers, ("Authorization", claim))) for claim in claims]
+    answers = ask(machine, index, requests)
+    assert [answer.status for answer in answers] == [401] * len(claims), [str(answer) for answer in answers]
+
+
+def door(index: Index) -> Request:
+    """A harmless request that needs a login."""
+    if "list" in index.protected:
+        return Request("/simple/")
+    return Request("/packages/no-such-file.whl") if "download" in index.protected else Request("/", "POST", body=b"")

@@ -1,0 +1,65 @@
+"""A client that stops using the index, and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .fleet import Client, Fleet, ansible
+from .machines import Machine
+
+pytestmark = [pytest.mark.disruptive, pytest.mark.place(2)]
+
+FOLDERS = ["/etc/pip.conf", "/etc/xdg/pip", "/etc/uv", "/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source"]
+
+
+def places(client: Client) -> list[str]:
+    """Everything that pip_client may write on that host."""
+    homes = [client.machine.home(account.name) for account in client.accounts]
+    below = (".config/pip", ".config/uv", ".pip", ".netrc", ".pypirc")
+    return [
+        *FOLDERS,
+        *(f"{home}/{name}" for home in homes for name in below),
+        *(f"{v}/pip.conf" for v in client.virtualenvs),
+    ]
+
+
+def snapshot(machine: Machine, paths: list[str]) -> str:
+    """Contents (as SHA-256), owners and modes of all files there."""
+    script = 'find "$@" -type f -exec sha256sum -- {} + -exec stat --format="%n %U %G %a" -- {} + 2>/dev/null | sort'
+    return machine.run("sh", "-c", script, "sh", *paths).out
+
+
+def configure(fleet: Fleet, client: Client, state: str) -> None:
+    extra = ("--limit", client.machine.name, "--extra-vars", f"pip_client_state={state}")
+    done = ansible(fleet.inventory, "ansible-playbook", "playbooks/configure_clients.yml", *extra)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def removed(fleet: Fleet, client: Client) -> Iterator[str]:
+    """The client without the index, for a moment; what it had before."""
+    before = snapshot(client.machine, places(client))
+    try:
+        configure(fleet, client, "absent")
+        yield before
+    finally:
+        configure(fleet, client, "present")
+
+
+def test_client_is_as_before_and_comes_back(fleet: Fleet, client: Client, removed: str) -> None:
+    """absent: nothing of the index is left, neither URL nor login nor CA. present: every file is as it was."""
+    index = client.index
+    found = client.machine.run("grep", "-rlsF", "--", index.url, *places(client))
+    assert found.out == ""
+    found = client.machine.run(
+        "grep", "-lswF", "--", index.server_name, *[p for p in places(client) if p.endswith("rc")]
+    )
+    assert found.out == ""
+    if index.authority:
+        done = client.machine.run("curl", "--silent", "--output", "/dev/null", index.url)
+        # 60: the certificate is not trusted
+        assert done.code in {60, 127}
+    configure(fleet, client, "present")
+    assert snapshot(client.machine, places(client)) == removed
