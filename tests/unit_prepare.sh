@@ -1,0 +1,31 @@
+#!/bin/sh
+# Install what the unit tests need beside .venv: nginx, which checks the configuration that our role writes.
+# Does nothing when it is there. Leaves no web server running and none that starts at boot.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=molecule/shared/lib.sh
+. "${root}/molecule/shared/lib.sh"
+
+set -- nginx libnginx-mod-http-lua
+missing=""
+for package; do
+    dpkg-query --show --showformat '${db:Status-Status}\n' "${package}" 2>/dev/null | grep -qx installed || missing=yes
+done
+[ -n "${missing}" ] || exit 0
+
+# Debian starts a web server as soon as it is installed, unless its unit is masked
+masked=""
+unmask() {
+    [ -z "${masked}" ] || as_root systemctl --quiet unmask nginx.service
+}
+trap unmask EXIT
+if [ -d /run/systemd/system ] && ! systemctl cat nginx.service >/dev/null 2>&1; then
+    as_root systemctl --quiet mask nginx.service
+    masked=yes
+fi
+apt_install "the unit tests check nginx's configuration with it" "$@"
+if [ -n "${masked}" ]; then
+    as_root systemctl --quiet unmask nginx.service
+    masked=""
+    as_root systemctl --quiet disable nginx.service
+fi
