@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 LAB := molecule/shared
 
-.PHONY: help setup setup-dev lock up down clean molecule test bench
+.PHONY: help setup setup-dev lock up down clean molecule test
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import base64
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -119,6 +120,14 @@ def os_release() -> dict[str, str]:
     return dict(line.split("=", 1) for line in shlex.split(text, comments=True) if "=" in line)
 
 
+def reachable(uri: str) -> str:
+    """Return what a host can use in place of `uri`: of a file of mirrors (as cloud images have it) the first."""
+    if uri.startswith("mirror+file:"):
+        lines = Path(re.sub(r"^mirror\+file:(//)?", "", uri)).read_text(encoding="utf-8").splitlines()
+        return next((line.split()[0] for line in lines if line.strip() and not line.startswith("#")), uri)
+    return uri
+
+
 def parse_list(text: str) -> list[Source]:
     """Return the binary package sources of a one-line-style list (sources.list(5))."""
     found = []
@@ -181,15 +190,16 @@ def debian_sources(folder: Path = Path("/etc/apt")) -> list[Source]:
     for source in found:
         match = names.match(source.suite)
         foreign_key = source.signed_by and not source.signed_by.startswith(KEYRINGS)
-        unreachable = source.uri.startswith(("file:", "cdrom:", "copy:"))
-        if match and "main" in source.components and not foreign_key and not unreachable:
+        uri = reachable(source.uri)
+        local = not re.match(r"(tor\+)?https?:|ftp:", uri)
+        if match and "main" in source.components and not foreign_key and not local:
             suite = f"@suite@{match['pocket'] or ''}"
-            one = Source(source.uri, suite, ["main"], source.signed_by)
+            one = Source(uri, suite, ["main"], source.signed_by)
             kept.setdefault(one.line(), one)
     if not any(source.suite == "@suite@" for source in kept.values()):
         raise LabError(
-            f"No source of Debian {codename} main found in {folder}/sources.list and {folder}/sources.list.d: "
-            "the lab's hosts are made from this machine's own package sources."
+            f"No source of Debian {codename} main, signed by Debian and reached over the network, stands in "
+            f"{folder}/sources.list and {folder}/sources.list.d: the lab's hosts are made from this machine's own."
         )
     return list(kept.values())
 
@@ -211,21 +221,15 @@ def apt_options() -> list[str]:
 # pip, certificates, proxies -----------------------------------------------------------------------
 
 
-def pip_settings() -> dict[str, list[str]]:
-    """Return pip's effective settings about package sources; a later source of them wins."""
-    settings: dict[str, list[str]] = {}
-    for line in run(sys.executable, "-m", "pip", "config", "list").splitlines():
-        name, _, value = line.partition("=")
-        key = name.rpartition(".")[2]
-        if key in PIP_SETTINGS and not name.startswith((":env:.config-file",)):
-            settings.setdefault(name, ast.literal_eval(value).split())
-    # The more specific section first, the environment over all
-    order = ("global.", "install.", "download.", ":env:.")
+def pip_settings(listing: str) -> dict[str, list[str]]:
+    """Return what `pip config list` says about package sources: the environment before the files."""
     effective: dict[str, list[str]] = {}
-    for prefix in order:
-        for name, words in settings.items():
-            if name.startswith(prefix):
-                effective[name.removeprefix(prefix)] = words
+    lines = [line.partition("=") for line in listing.splitlines()]
+    for section in ("global.", "install.", ":env:."):
+        for name, _, value in lines:
+            key = name.removeprefix(section)
+            if name.startswith(section) and key in PIP_SETTINGS:
+                effective[key] = ast.literal_eval(value).split()
     return effective
 
 
@@ -274,11 +278,15 @@ def extra_certificates(settings: dict[str, list[str]]) -> dict[str, str]:
     }
 
 
+def loopback(url: str) -> bool:
+    return bool(re.search(r"//([^@/]*@)?(localhost|127\.|\[::1\])", url))
+
+
 def proxies() -> dict[str, str]:
     found = {}
     for name in PROXIES:
         value = os.environ.get(name) or os.environ.get(name.upper())
-        if value and not re.search(r"//([^@/]*@)?(localhost|127\.|\[::1\])", value):
+        if value and not loopback(value):
             found[name] = value
         elif value:
             say(f"    {name} is left out of the lab's hosts: {value} is an address of this machine alone")
@@ -286,7 +294,7 @@ def proxies() -> dict[str, str]:
 
 
 def inherit() -> Inherited:
-    settings = pip_settings()
+    settings = pip_settings(run(sys.executable, "-m", "pip", "config", "list"))
     inherited = Inherited(apt_options=apt_options())
     inherited.files["/etc/pip.conf"] = pip_conf(settings)
     inherited.files.update(extra_certificates(settings))
@@ -302,8 +310,9 @@ def inherit() -> Inherited:
             for scheme in ("http", "https")
             if f"{scheme}_proxy" in environment and f"Acquire::{scheme}::Proxy" not in named
         ]
-    if inherited.apt_options:
-        inherited.files["/etc/apt/apt.conf.d/90machine"] = "\n".join([*inherited.apt_options, ""])
+    options = [option for option in inherited.apt_options if not loopback(option)]
+    if options:
+        inherited.files["/etc/apt/apt.conf.d/90machine"] = "\n".join([*options, ""])
     return inherited
 
 
@@ -384,18 +393,27 @@ class Suite:
             run("docker", "build", *arguments, f"--target={kind}", f"--tag={image}", str(context))
 
 
+def build(suites: list[Suite]) -> None:
+    if not suites:
+        return
+    if not shutil.which("mmdebstrap"):
+        raise LabError("mmdebstrap is missing: apt-get install mmdebstrap")
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / "lock").open("w") as lock, concurrent.futures.ThreadPoolExecutor() as pool:
+        # Another run may be building the same
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [suite for suite in suites if suite.missing()]
+        if missing:
+            say(f"    building {', '.join(suite.name for suite in missing)}, about a minute; once")
+        for done in [pool.submit(suite.build) for suite in missing]:
+            done.result()
+
+
 def main(names: list[str]) -> int:
     try:
         sources, inherited = debian_sources(), inherit()
         suites = [Suite(name, sources, inherited) for name in names]
-        missing = [suite for suite in suites if suite.missing()]
-        if missing:
-            if not shutil.which("mmdebstrap"):
-                raise LabError("mmdebstrap is missing: apt-get install mmdebstrap")
-            say(f"    building {', '.join(suite.name for suite in missing)}, about a minute; once")
-            with concurrent.futures.ThreadPoolExecutor() as pool:
-                for done in [pool.submit(suite.build) for suite in missing]:
-                    done.result()
+        build([suite for suite in suites if suite.missing()])
     except LabError as error:
         say(f"error: {error}")
         return 1

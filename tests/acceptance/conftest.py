@@ -3,7 +3,7 @@
     pytest tests/acceptance --ansible-inventory inventories/mine [--disruptive] [--no-skips]
 
 Tests take `fleet`, or run once for each `index` (an index host), `client` (a client host), `account` (a user of a client
-host) or `uploader` (an account that may upload). What should hold on them is what the inventory's variables say.
+host), `uploader` (an account that may upload) or `first_uploader` (the first of them at each index). What should hold on them is what the inventory's variables say.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disruptive: takes something down for a moment; runs with --disruptive only")
+    config.addinivalue_line("markers", "nobody: the inventory has no such host or user, so there is nothing to prove")
     config.addinivalue_line("markers", "place(number): when it runs; -1 first, 0 as usual, 1 and 2 last")
     # testinfra starts Ansible's programs by name
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Here, so that an inventory that cannot be resolved ends the run with one message
+    the_fleet(session.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -54,36 +61,41 @@ def the_fleet(config: pytest.Config) -> Fleet:
     if FLEET not in config.stash:
         inventory = config.getoption("ansible_inventory")
         if not inventory:
-            pytest.exit("name the inventory: pytest tests/acceptance --ansible-inventory inventories/mine", 4)
+            raise pytest.UsageError("name the inventory: pytest tests/acceptance --ansible-inventory inventories/mine")
         config.stash[FOLDER] = Path(tempfile.mkdtemp(prefix="pyindex-"))
         try:
             config.stash[FLEET] = resolve(Path(inventory).resolve(), config.stash[FOLDER])
         except (RuntimeError, OSError) as error:
-            pytest.exit(str(error), 4)
+            raise pytest.UsageError(str(error)) from None
     return config.stash[FLEET]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.fixturenames and {"index", "client", "account", "uploader"} & set(metafunc.fixturenames):
+    if metafunc.fixturenames and {"index", "client", "account", "uploader", "first_uploader"} & set(
+        metafunc.fixturenames
+    ):
         fleet = the_fleet(metafunc.config)
         accounts = [(client, account) for client in fleet.clients for account in client.accounts]
-        kinds: dict[str, list[tuple[object, str]]] = {
+        kinds: dict[str, list[tuple[Any, str]]] = {
             "index": [(index, str(index)) for index in fleet.indexes],
             "client": [(client, str(client)) for client in fleet.clients],
             "account": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts],
             "uploader": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts if pair[1].upload],
         }
+        first = {pair[0].index: (pair, name) for pair, name in reversed(kinds["uploader"])}
+        kinds["first_uploader"] = list(first.values())
         for name, values in kinds.items():
             if name in metafunc.fixturenames:
-                ids = [text for _, text in values]
-                metafunc.parametrize(name, [value for value, _ in values], ids=ids, scope="session")
+                nobody = [pytest.param(None, id="nobody", marks=pytest.mark.nobody)]
+                found = [pytest.param(value, id=text) for value, text in values]
+                metafunc.parametrize(name, found or nobody, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("disruptive"):
-        left_out = [item for item in items if item.get_closest_marker("disruptive")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    unwanted = {"nobody"} if config.getoption("disruptive") else {"nobody", "disruptive"}
+    left_out = [item for item in items if unwanted & {marker.name for marker in item.iter_markers()}]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
     def place(item: pytest.Item) -> int:
         marker = item.get_closest_marker("place")

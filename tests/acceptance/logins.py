@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,21 +22,23 @@ class WrongLogins:
 
     _seen: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
 
-    def spend(self, index: Index, count: int) -> Machine:
-        """Return a host that may send `count` wrong logins to `index` now and stay below the limit; wait for one if
-        need be."""
+    @contextmanager
+    def spend(self, index: Index, count: int) -> Iterator[Machine]:
+        """A host from which `count` wrong logins to `index` stay below the limit; waits for one if need be."""
         limit = int(index["nginx_failed_logins_per_minute"])
         if not limit or not count:
-            return index.vantages[0]
+            yield index.vantages[0]
+            return
         assert count < limit, f"{count} wrong logins at once, but nginx_failed_logins_per_minute is {limit}"
         while True:
-            for machine in index.vantages:
-                start, failures = self._window(index, machine)
-                if failures + count < limit:
-                    self._seen[index.machine.name, machine.name] = (start, failures + count)
-                    return machine
-            first = min(self._window(index, machine)[0] for machine in index.vantages)
-            time.sleep(max(0.0, first + WINDOW_SECONDS - time.monotonic()))
+            machine = min(index.vantages, key=lambda machine: self._window(index, machine)[1])
+            start, failures = self._window(index, machine)
+            if failures + count < limit:
+                break
+            time.sleep(max(0.0, start + WINDOW_SECONDS - time.monotonic()))
+        yield machine
+        # The minute began at the first failure, at the latest now
+        self._seen[index.machine.name, machine.name] = (start if failures else time.monotonic(), failures + count)
 
     def _window(self, index: Index, machine: Machine) -> tuple[float, int]:
         now = time.monotonic()

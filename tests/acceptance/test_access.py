@@ -14,90 +14,94 @@ from .distributions import PREFIX, Project, module_name, wheel
 from .expectations import Action, Identity, expected_status
 from .fleet import Index, User
 from .logins import WrongLogins, local_address
+from .machines import Machine
 from .shelf import publish, publisher
 from .web import Answer, Request, ask, removal, upload
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one identity's five requests brought: the answers, and what is on disk afterwards (name to SHA-256)."""
+class Deed:
+    """What somebody tried to do, what it was answered, and what became of the file that it was about (its SHA-256;
+    '' = not there)."""
 
-    answers: Mapping[Action, Answer]
-    disk: Mapping[str, str]
-    names: Mapping[Action, str]
-    """The file that each action was about."""
-    before: Mapping[Action, str]
-    """Its SHA-256 before; '' = not there."""
-    sent: Mapping[Action, str]
-    """The SHA-256 of what was sent; '' = nothing."""
+    answer: Answer
+    file: str
+    before: str
+    sent: str
+    after: str
 
 
 def users(index: Index) -> dict[Identity, User | None]:
-    """Who the identities are on `index`."""
-    writer = index.uploader
-    return {
+    """Who the identities are on `index`; those that it does not have are left out."""
+    found: dict[Identity, User | None] = {
         Identity.ANONYMOUS: None,
-        Identity.READER: index.reader,
-        Identity.UPLOADER: writer,
-        Identity.WRONG_PASSWORD: User(writer.name, secrets.token_hex(12)) if writer else None,
         Identity.UNKNOWN_USER: User(f"nobody-{secrets.token_hex(4)}", secrets.token_hex(12)),
+    }
+    if index.reader:
+        found[Identity.READER] = index.reader
+    if index.uploader:
+        found[Identity.UPLOADER] = index.uploader
+        found[Identity.WRONG_PASSWORD] = User(index.uploader.name, secrets.token_hex(12))
+    return found
+
+
+def try_everything(index: Index, machine: Machine, user: User | None, name: str) -> dict[Action, Deed]:
+    """Do each thing once, from `machine`, with project `name`, of which releases 1.0 and 2.0 are there."""
+    new, other, old = wheel(name, "3.0"), wheel(name, "1.0", value="replaced"), wheel(name, "2.0")
+    requests = {
+        Action.LIST: (Request(f"/simple/{name}/", user=user), other[0], b""),
+        Action.DOWNLOAD: (Request(f"/packages/{other[0]}", user=user), other[0], b""),
+        Action.UPLOAD: (upload(user, *new), *new),
+        Action.OVERWRITE: (upload(user, *other), *other),
+        Action.DELETE: (removal(user, name, "2.0"), old[0], b""),
+    }
+    before = index.published(f"{module_name(name)}*")
+    answers = ask(machine, index, [request for request, _, _ in requests.values()])
+    after = index.published(f"{module_name(name)}*")
+    return {
+        action: Deed(
+            answer,
+            file,
+            before=before.get(file, ""),
+            sent=hashlib.sha256(content).hexdigest() if content else "",
+            after=after.get(file, ""),
+        )
+        for answer, (action, (_, file, content)) in zip(answers, requests.items(), strict=True)
     }
 
 
 @pytest.fixture(scope="session")
-def trials(index: Index, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, Trial]:
+def deeds(index: Index, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, dict[Action, Deed]]:
     """Every identity does everything once, each with a project of its own."""
-    projects = {identity: f"{PREFIX}-{run_id}-{identity.value.replace(' ', '-')}" for identity in Identity}
+    projects = {identity: f"{PREFIX}-{run_id}-{identity.replace(' ', '-')}" for identity in Identity}
     publish(index, *(wheel(name, version) for name in projects.values() for version in ("1.0", "2.0")))
-    published = index.published(f"*{run_id}*")
     found = {}
     for identity, user in users(index).items():
-        if user is None and identity is not Identity.ANONYMOUS:
-            continue
-        name = projects[identity]
-        new, other, old = wheel(name, "3.0"), wheel(name, "1.0", value="replaced"), wheel(name, "2.0")[0]
-        requests = {
-            Action.LIST: Request(f"/simple/{name}/", user=user),
-            Action.DOWNLOAD: Request(f"/packages/{other[0]}", user=user),
-            Action.UPLOAD: upload(user, *new),
-            Action.OVERWRITE: upload(user, *other),
-            Action.DELETE: removal(user, name, "2.0"),
-        }
-        failures = sum(expected_status(index, identity, action) == 401 for action in Action)
-        machine = wrong_logins.spend(index, failures if user else 0)
-        found[identity] = Trial(
-            answers=dict(zip(requests, ask(machine, index, list(requests.values())), strict=True)),
-            disk=index.published(f"{module_name(name)}*"),
-            names={Action.UPLOAD: new[0], Action.OVERWRITE: other[0], Action.DELETE: old, Action.DOWNLOAD: other[0]},
-            before={Action.OVERWRITE: published[other[0]], Action.DELETE: published[old], Action.UPLOAD: ""},
-            sent={
-                action: hashlib.sha256(content).hexdigest()
-                for action, (_, content) in {Action.UPLOAD: new, Action.OVERWRITE: other}.items()
-            }
-            | {Action.DELETE: ""},
-        )
+        refused = sum(expected_status(index, identity, action) == 401 for action in Action)
+        with wrong_logins.spend(index, refused if user else 0) as machine:
+            found[identity] = try_everything(index, machine, user, projects[identity])
     return found
 
 
 @pytest.mark.parametrize("action", Action, ids=str)
 @pytest.mark.parametrize("identity", Identity, ids=str)
-def test_right(index: Index, trials: Mapping[Identity, Trial], identity: Identity, action: Action) -> None:
+def test_right(
+    index: Index, deeds: Mapping[Identity, Mapping[Action, Deed]], identity: Identity, action: Action
+) -> None:
     """Allowed: done, and on disk when it is answered. Refused: the right status, and nothing on disk has changed."""
-    if identity not in trials:
+    if identity not in deeds:
         pytest.skip(f"{index} has no such user (htpasswd_users)")
-    trial, expected = trials[identity], expected_status(index, identity, action)
-    answer = trial.answers[action]
-    assert answer.status == expected, str(answer)
+    deed, expected = deeds[identity][action], expected_status(index, identity, action)
+    assert deed.answer.status == expected, str(deed.answer)
     if expected == 401:
-        assert answer.headers["www-authenticate"].lower().startswith("basic ")
+        assert deed.answer.headers["www-authenticate"].lower().startswith("basic ")
     if action is Action.LIST:
-        listed = trial.names[Action.OVERWRITE] in answer.text
-        assert listed == (expected == 200)
+        assert (deed.file in deed.answer.text) == (expected == 200)
     elif action is Action.DOWNLOAD:
-        assert (answer.sha256 == trial.before[Action.OVERWRITE]) == (expected == 200)
+        assert (deed.answer.sha256 == deed.before) == (expected == 200)
     else:
-        now = trial.disk.get(trial.names[action], "")
-        assert now == (trial.sent[action] if expected == 200 else trial.before[action])
+        assert deed.after == (deed.sent if expected == 200 else deed.before)
+        assert deed.before != deed.sent
 
 
 # Every address at which pypiserver answers, by the right that it takes
@@ -316,9 +320,9 @@ def test_damaged_logins_are_no_logins(index: Index, wrong_logins: WrongLogins) -
     writer = index.uploader or User("admin", "")
     claims = [f"Basic {base64.b64encode(text.encode()).decode()}" for text in (f"{writer.name}:", writer.name.upper())]
     claims.append("Basic !!!")
-    machine = wrong_logins.spend(index, len(claims))
     requests = [replace(door(index), headers=(*door(index).headers, ("Authorization", claim))) for claim in claims]
-    answers = ask(machine, index, requests)
+    with wrong_logins.spend(index, len(claims)) as machine:
+        answers = ask(machine, index, requests)
     assert [answer.status for answer in answers] == [401] * len(claims), [str(answer) for answer in answers]
 
 

@@ -10,8 +10,7 @@ from . import tools
 from .distributions import PREFIX, Project, module_name, sdist, wheel
 from .fleet import Account, Client, Fleet, Index
 from .shelf import Shelf
-
-Person = tuple[Client, Account]
+from .tools import Person
 
 
 def others(fleet: Fleet, client: Client, me: Account) -> list[Person]:

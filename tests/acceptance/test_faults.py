@@ -22,10 +22,11 @@ KILLER = Path(__file__).parent / "remote" / "kill_at_upload.py"
 pytestmark = [pytest.mark.disruptive, pytest.mark.place(2)]
 
 
-def test_killed_server_serves_no_half_file(index: Index, run_id: str) -> None:
+def test_killed_server_serves_no_half_file(first_uploader: tools.Person, run_id: str) -> None:
     """SIGKILL while the file is being written: what is served afterwards is whole or not there, nothing is left over,
     and the next upload works without anybody's help."""
-    client, user = tools.first_uploader(index)
+    client, user = first_uploader
+    index = client.index
     name = f"{PREFIX}-{run_id}-killed-{client.machine.name}-{user.name}".lower()
     megabytes = min(200, int(index["pypiserver_max_upload_mb"]) - 1)
     with client.machine.folder(user.name) as folder, ThreadPoolExecutor() as pool:
@@ -48,6 +49,7 @@ def test_killed_server_serves_no_half_file(index: Index, run_id: str) -> None:
 def test_reboot(fleet: Fleet, index: Index, published: Project) -> None:
     """After a reboot the index is as it was, with nobody's help: it answers, from the same files, and takes uploads."""
     before = index.published(f"{published.module}*")
+    started = boot(index)
     # A connection that outlives its end would hang
     fleet.disconnect()
     if index["acceptance_reboot_command"]:
@@ -58,9 +60,15 @@ def test_reboot(fleet: Fleet, index: Index, published: Project) -> None:
         done = ansible(fleet.inventory, "ansible", *module)
         assert done.returncode == 0, done.stdout + done.stderr
     wait_for(index)
+    assert boot(index) != started
     assert index.published(f"{published.module}*") == before
     publish(index, wheel(f"{published.name}-after-reboot", "1.0"))
     assert scan(index) <= declared(index) | ssh(index) | tolerated(index)
+
+
+def boot(index: Index) -> str:
+    """What is different after each boot, of a machine and of a container."""
+    return index.machine.check("sh", "-c", "cat /proc/sys/kernel/random/boot_id; cut -d ' ' -f 22 /proc/1/stat")
 
 
 def wait_for(index: Index, seconds: float = 120) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from .fleet import Account, Client, Index
+from .fleet import Client, Index
 from .machines import Machine
+from .tools import Person
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def test_secrets_of_the_controller_stay_there(index: Index) -> None:
     assert found.out == ""
 
 
-def test_credentials_are_private(account: tuple[Client, Account]) -> None:
+def test_credentials_are_private(account: Person) -> None:
     """What holds a password is readable by its user alone."""
     client, user = account
     home = client.machine.home(user.name)

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from . import tools
 from .distributions import PREFIX, module_name
-from .fleet import Fleet, Index
+from .fleet import Fleet
 from .test_clients import others
 
 PROGRAM = Path(__file__).parent / "remote" / "large_wheel.py"
 MEGABYTES = 200
 
 
-def test_large_wheel_arrives_as_it_was_sent(fleet: Fleet, index: Index, run_id: str) -> None:
+def test_large_wheel_arrives_as_it_was_sent(fleet: Fleet, first_uploader: tools.Person, run_id: str) -> None:
     """200 MB of random bytes (less where the limit is lower), up by twine, down by pip: the same SHA-256 at the
     client that made it, on the index's disk, and at the client that fetched it."""
-    client, user = tools.first_uploader(index)
+    client, user = first_uploader
     megabytes = min(MEGABYTES, int(client.index["pypiserver_max_upload_mb"]) - 1)
     name = f"{PREFIX}-{run_id}-large-{client.machine.name}-{user.name}".lower()
     with client.machine.folder(user.name) as folder:

@@ -65,9 +65,9 @@ def private(file: dict[str, Any]) -> bool:
     return expected and file["mode"] & 0o077 == 0
 
 
-def test_process_lists_show_no_password(fleet: Fleet, index: Index, run_id: str) -> None:
+def test_process_lists_show_no_password(fleet: Fleet, first_uploader: tools.Person, run_id: str) -> None:
     """Neither on the client nor on the index host while somebody uploads and installs."""
-    client, user = tools.first_uploader(index)
+    client, user = first_uploader
     machines = {machine.name: machine for machine in (client.machine, client.index.machine)}.values()
     job = {"secrets": secrets_of(fleet), "folders": [], "skipped": [], "seconds": 30, "watch_seconds": 4}
     with ThreadPoolExecutor() as pool:

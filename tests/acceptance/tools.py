@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
+from .fleet import Account, Client
 from .machines import PATH, Result
 
-if TYPE_CHECKING:
-    from .fleet import Account, Client, Index
+Person = tuple[Client, Account]
+"""A user of a client host."""
 
 # Nothing from a cache: it would hide what the index answers
 PIP = ["--no-cache-dir", "--disable-pip-version-check", "--no-input"]
@@ -25,14 +24,6 @@ def need(client: Client, account: Account, tool: str) -> None:
     """Skip the test where the client has not the tool."""
     if client.machine.run("sh", "-c", f"command -v {tool}", user=account.name, path=path(client)).code:
         pytest.skip(f"{account.name} on {client} has no {tool} (acceptance_tools names the folder where it is)")
-
-
-def first_uploader(index: Index) -> tuple[Client, Account]:
-    """A user of a client of that index who has a .pypirc."""
-    for client in index.clients:
-        for account in client.uploaders:
-            return client, account
-    pytest.skip(f"no client of {index} has a user who uploads (client_index_host, pip_client_users)")
 
 
 def installers(client: Client) -> list[str]:

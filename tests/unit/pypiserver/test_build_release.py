@@ -46,6 +46,9 @@ def test_a_release_is_built_from_what_an_interrupted_build_has_left(
     assert (release / "app" / "package" / "part.py").read_text() == "answer = 42\n"
     assert len(list(release.rglob("app/**/part.*.pyc"))) == 1
     assert (release / "app" / "package" / "part.py").stat().st_mode & 0o777 == 0o644
+    # Another build of the same release waited for this one
+    builder.build(release, ".complete", "", {}, {})
+    assert len(calls) == 2
 
 
 def test_a_failing_installation_leaves_the_release_incomplete(

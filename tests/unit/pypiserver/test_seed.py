@@ -216,9 +216,10 @@ def test_the_settings_of_pip_come_from_standard_input(
     real = Seed.publish
     monkeypatch.setattr(Seed, "publish", lambda seed, text: real(seed, text, make_pip))
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"PIP_INDEX_URL": "https://user:secret@x/"}'))
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"PIP_INDEX_URL": "https://user:secret@x/", "PIP_RETRIES": 0}'))
     assert main(["publish", "--pip-environment", "--packages-dir", str(store.root), "--", "demo"]) == 0
     assert os.environ["PIP_INDEX_URL"] == "https://user:secret@x/"
+    assert os.environ["PIP_RETRIES"] == "0"
 
 
 @pytest.mark.parametrize("text", ["two words", "--index-url=https://evil", "-r file", "demo @ https://x/demo.whl", ""])

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,6 +213,20 @@ def test_the_backend_lists_what_is_published_and_nothing_else(store: PackageStor
     assert len(list(backend(store).find_version("demo", "1.0"))) == 2
     assert backend(store).exists(WHEEL)
     assert not backend(store).exists("demo-1.1-py3-none-any.whl")
+
+
+def test_a_folder_that_cannot_be_read_is_left_out(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, WHEEL, wheel())
+    (store.root / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder: str) -> Iterator[os.DirEntry[str]]:
+        if folder.endswith("lost+found"):
+            raise PermissionError(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert [path.name for path in store.files()] == [WHEEL]
 
 
 def test_the_backend_adds_and_removes_through_the_store(store: PackageStore) -> None:

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.pip_environment:
         # Not from the command line, which everyone on the host can read
-        os.environ.update(json.load(sys.stdin))
+        os.environ.update({name: str(value) for name, value in json.load(sys.stdin).items()})
     os.umask(0o027)
     seed = Seed(PackageStore(options.packages_dir), options.python_version)
     if options.command == "pending":

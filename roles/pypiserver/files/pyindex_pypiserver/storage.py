@@ -160,14 +160,18 @@ class PackageStore:
         initial = canonicalize_name(project)[:1]
         folders = [str(self.root)]
         while folders:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif not initial or entry.name[:1].lower() == initial:
-                        yield Path(entry.path)
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except (FileNotFoundError, PermissionError):
+                # Gone meanwhile; or lost+found, where the packages have a file system of their own
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not initial or entry.name[:1].lower() == initial:
+                    yield Path(entry.path)
 
     def digest(self, path: str) -> str:
         """Return ``sha256=<hexadecimal>`` of the file, computed once for each version of it."""

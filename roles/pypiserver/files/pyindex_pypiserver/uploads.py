@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from multipart import (  # type: ignore[import-untyped]
+from multipart import (  # type: ignore[import-untyped]  # it has its types inside, but does not say so
     MultipartError,
     MultipartSegment,
     ParserLimitReached,
