@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Build the images of the lab's hosts: bare Debian systems that boot systemd in a container.
 
     image.py SUITE...
@@ -152,7 +151,7 @@ def parse_deb822(text: str) -> list[Source]:
             if line[:1].isspace():
                 fields[name] = f"{fields.get(name, '')}\n{line.strip()}"
             elif ":" in line:
-                name, _, value = line.partition(":")
+                name, _unused, value = line.partition(":")
                 name = name.lower()
                 fields[name] = value.strip()
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in {"no", "false"}:
@@ -209,7 +208,7 @@ def apt_options() -> list[str]:
     own_lists = re.compile(r"Acquire::(IndexTargets|CompressionTypes|Changelogs|cdrom)\b", re.IGNORECASE)
     options = []
     for line in run("apt-config", "dump").splitlines():
-        name, _, value = line.partition(" ")
+        name, _unused, value = line.partition(" ")
         value = value.strip().rstrip(";").strip('"')
         # "0" is what apt does by itself; a file of this machine is not there in the image
         if not name.startswith("Acquire::") or own_lists.match(name) or value in {"", "0"} or value.startswith("/"):
@@ -226,7 +225,7 @@ def pip_settings(listing: str) -> dict[str, list[str]]:
     effective: dict[str, list[str]] = {}
     lines = [line.partition("=") for line in listing.splitlines()]
     for section in ("global.", "install.", ":env:."):
-        for name, _, value in lines:
+        for name, _unused, value in lines:
             key = name.removeprefix(section)
             if name.startswith(section) and key in PIP_SETTINGS:
                 effective[key] = ast.literal_eval(value).split()

@@ -3,7 +3,8 @@
     pytest tests/acceptance --ansible-inventory inventories/mine [--disruptive] [--no-skips]
 
 Tests take `fleet`, or run once for each `index` (an index host), `client` (a client host), `account` (a user of a client
-host), `uploader` (an account that may upload) or `first_uploader` (the first of them at each index). What should hold on them is what the inventory's variables say.
+host), `uploader` (an account that may upload) or `first_uploader` (the first of them at each index). What should hold
+on them is what the inventory's variables say.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def try_everything(index: Index, machine: Machine, user: User | None, name: str)
         Action.DELETE: (removal(user, name, "2.0"), old[0], b""),
     }
     before = index.published(f"{module_name(name)}*")
-    answers = ask(machine, index, [request for request, _, _ in requests.values()])
+    answers = ask(machine, index, [request for request, _unused, _other in requests.values()])
     after = index.published(f"{module_name(name)}*")
     return {
         action: Deed(
@@ -66,7 +66,7 @@ def try_everything(index: Index, machine: Machine, user: User | None, name: str)
             sent=hashlib.sha256(content).hexdigest() if content else "",
             after=after.get(file, ""),
         )
-        for answer, (action, (_, file, content)) in zip(answers, requests.items(), strict=True)
+        for answer, (action, (_unused, file, content)) in zip(answers, requests.items(), strict=True)
     }
 
 

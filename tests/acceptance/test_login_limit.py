@@ -31,14 +31,23 @@ def knock(index: Index, address: str, user: User | None) -> Request:
 
 
 @pytest.fixture(scope="session")
-def lockout(index: Index) -> Lockout:
+def lockouts() -> dict[str, Lockout]:
+    """Those of each index: pytest itself keeps a fixture of one index only until a test asks for that of another."""
+    return {}
+
+
+@pytest.fixture
+def lockout(index: Index, lockouts: dict[str, Lockout]) -> Lockout:
     """As many failures as are allowed, and one more."""
+    if index.machine.name in lockouts:
+        return lockouts[index.machine.name]
     limit = int(index["nginx_failed_logins_per_minute"])
     if not limit or not index.protected:
         pytest.skip(f"{index} limits no logins (nginx_failed_logins_per_minute, pypiserver_protected_actions)")
     address, moment = local_address(), time.monotonic()
     wrong = [knock(index, address, User("nobody", f"wrong-{number}")) for number in range(limit + 1)]
-    return Lockout(address, ask(index.machine, index, wrong), moment)
+    lockouts[index.machine.name] = Lockout(address, ask(index.machine, index, wrong), moment)
+    return lockouts[index.machine.name]
 
 
 @pytest.mark.place(-1)

@@ -77,5 +77,5 @@ def test_process_lists_show_no_password(fleet: Fleet, first_uploader: tools.Pers
             client.machine.put(f"{folder}/{file}", content, user.name)
             tools.assert_runs(tools.upload(client, user, f"{folder}/{file}"))
             for tool in tools.installers(client)[:2]:
-                tools.install(client, user, tool, f"{folder}/{Path(tool).name}", file.split("-")[0])
+                tools.install(client, user, tool, f"{folder}/{Path(tool).name}", file.partition("-")[0])
     assert list(itertools.chain.from_iterable(watch.result()["processes"] for watch in watching)) == []

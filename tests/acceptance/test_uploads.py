@@ -128,7 +128,7 @@ def test_one_of_several_at_once_wins(index: Index, run_id: str) -> None:
     assert {answer.status for answer in answers} <= {200, 409}
     assert len(won) == (4 if index.overwrite else 1)
     (stored,) = index.published(f"*{run_id}_race*").values()
-    assert stored in {hashlib.sha256(content).hexdigest() for _, content in won}
+    assert stored in {hashlib.sha256(content).hexdigest() for _unused, content in won}
 
 
 def test_too_large_upload_is_refused(index: Index, run_id: str) -> None:

@@ -27,7 +27,7 @@ def main(job: dict[str, Any]) -> dict[str, str]:
     payload = f"{module}/random.bin"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open(payload, "w", force_zip64=True) as member:
-            for _ in range(job["megabytes"]):
+            for _unused in range(job["megabytes"]):
                 member.write(os.urandom(CHUNK))
         for name, text in texts.items():
             archive.writestr(name, text)

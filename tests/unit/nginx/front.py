@@ -147,7 +147,7 @@ def answers(port: int) -> bool:
 
 def free_ports(number: int) -> list[int]:
     """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _ in range(number)]
+    sockets = [socket.socket() for _unused in range(number)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
     ports = [int(each.getsockname()[1]) for each in sockets]

@@ -252,10 +252,10 @@ def test_old_tls_is_refused(client: Client) -> None:
 def test_failed_logins_are_limited(client: Client) -> None:
     good, bad = LOGINS["reader"], LOGINS["wrong password"]
     # Neither successes nor requests without a login count
-    assert {client.status("GET", "/simple/", good) for _ in range(2 * LIMIT)} == {200}
-    assert {client.status("GET", "/simple/") for _ in range(2 * LIMIT)} == {401}
-    assert {client.status("POST", "/api/", good) for _ in range(2 * LIMIT)} == {403}
-    assert [client.status("GET", "/simple/", bad) for _ in range(LIMIT + 2)] == [401] * LIMIT + [429] * 2
+    assert {client.status("GET", "/simple/", good) for _unused in range(2 * LIMIT)} == {200}
+    assert {client.status("GET", "/simple/") for _unused in range(2 * LIMIT)} == {401}
+    assert {client.status("POST", "/api/", good) for _unused in range(2 * LIMIT)} == {403}
+    assert [client.status("GET", "/simple/", bad) for _unused in range(LIMIT + 2)] == [401] * LIMIT + [429] * 2
     refused = client.ask("GET", "/simple/", login=good, headers={"X-Forwarded-For": "203.0.113.9"})
     assert refused.status == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60

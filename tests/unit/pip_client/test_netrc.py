@@ -50,7 +50,10 @@ def test_our_login_is_added_and_the_rest_kept(tmp_path: Path, existing: bytes) -
     [
         (b"machine index1.example.org login old password gone\nmachine b login c password d\n", b"machine b login c password d\n"),
         (b"machine b login c password d machine index1.example.org login old password gone", b"machine b login c password d "),
-        (b"machine index1.example.org\n  login old\n  # why\n  password gone\n\n# next\nmachine b login c password d\n", b"\n# next\nmachine b login c password d\n"),
+        (
+            b"machine index1.example.org\n  login old\n  # why\n  password gone\n\n# next\nmachine b login c password d\n",
+            b"\n# next\nmachine b login c password d\n",
+        ),
         (b"machine index1.example.org login a password x\nmachine index1.example.org login b password y\n", b""),
     ],
 )  # fmt: skip

@@ -305,7 +305,7 @@ def test_removing_a_release_where_it_is_allowed(settings: Settings, store: Packa
 
 
 def test_a_full_disk_is_said_so(client: Client, store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(_unused: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)

@@ -256,9 +256,9 @@ def test_no_truncated_or_damaged_file_gets_another_answer_than_a_refusal(text: s
         with pytest.raises(DistributionError):
             check(text, data[:length])
     chance = random.Random(1)
-    for _ in range(2000):
+    for _unused in range(2000):
         damaged = bytearray(data)
-        for _ in range(chance.randint(1, 4)):
+        for _unused in range(chance.randint(1, 4)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         with contextlib.suppress(DistributionError):
             check(text, bytes(damaged))

@@ -48,7 +48,7 @@ def test_what_only_the_other_python_needs_is_resolved_along() -> None:
         "quick": found("quick"),
     }
 
-    def answer(requirements: list[str], _: str, __: tuple[str, ...]) -> list[Found]:
+    def answer(requirements: list[str], _unused: str, __: tuple[str, ...]) -> list[Found]:
         names = [text.split(">")[0].split("[")[0] for text in requirements]
         return [index[name] for name in names]
 

@@ -171,7 +171,7 @@ def test_temporary_files_of_a_killed_process_are_removed_and_those_of_a_living_o
 
 
 def test_a_full_disk_leaves_nothing_behind(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(_unused: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)

@@ -230,13 +230,13 @@ def _wheel_metadata(file: IO[bytes], magic: bytes, name: DistributionName) -> by
         found: dict[str, list[zipfile.ZipInfo]] = {}
         folders = set()
         for member in archive.infolist():
-            folder, _, rest = member.filename.partition("/")
+            folder, _unused, rest = member.filename.partition("/")
             if folder.endswith(".dist-info"):
                 folders.add(folder)
                 found.setdefault(rest, []).append(member)
         if len(folders) != 1:
             raise DistributionError(f"{name.text} has {len(folders)} folders .dist-info, not one")
-        project, _, version = folders.pop().removesuffix(".dist-info").rpartition("-")
+        project, _unused, version = folders.pop().removesuffix(".dist-info").rpartition("-")
         if canonicalize_name(project) != name.project or not _same_version(version, name.version):
             raise DistributionError(f"{name.text} contains {shorten(f'{project} {version}')}, not what its name says")
         for needed in ("METADATA", "WHEEL", "RECORD"):
@@ -323,7 +323,7 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
     so only its parser of single headers is used here.
     """
     long_name: str | None = None
-    for _ in range(MAX_MEMBERS):
+    for _unused in range(MAX_MEMBERS):
         block = stream.exactly(tarfile.BLOCKSIZE)
         if not any(block):
             stream.drain()
@@ -354,10 +354,10 @@ def _pax_path(records: bytes) -> str | None:
     """Return the path that the extended header *records* (POSIX.1-2001) give, if any."""
     path = None
     while records:
-        length_text, _, _ = records.partition(b" ")
+        length_text, _unused, _other = records.partition(b" ")
         if not length_text.isdigit() or not 0 < int(length_text) <= len(records):
             raise tarfile.ReadError("an extended header is damaged")
-        keyword, _, value = records[len(length_text) + 1 : int(length_text)].partition(b"=")
+        keyword, _unused, value = records[len(length_text) + 1 : int(length_text)].partition(b"=")
         if keyword == b"path":
             path = value.removesuffix(b"\n").decode("utf-8", "surrogateescape")
         records = records[int(length_text) :]

@@ -142,7 +142,7 @@ def resolve_for(pip: Pip, requirement: str, python: str) -> list[Found]:
     judged here and resolved along, until nothing is missing. Raises SeedError.
     """
     wanted = [requirement]
-    for _ in range(_MAX_ROUNDS):
+    for _unused in range(_MAX_ROUNDS):
         found = pip.resolve(wanted, python)
         missing = [] if python == HOST_PYTHON else sorted(_missing(found, Requirement(requirement), python))
         if not missing:
