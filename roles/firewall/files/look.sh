@@ -16,6 +16,10 @@ elif systemctl -q is-active nftables.service && ! systemctl -q is-active firewal
     if nft list table inet pyindex >/dev/null 2>&1 || nft list ruleset | grep -q 'comment "pyindex'; then
         echo rule loaded
     fi
+    if systemctl -q is-enabled nftables.service &&
+        grep -qs '^include "/etc/nftables.pyindex"$' /etc/nftables.conf /etc/sysconfig/nftables.conf; then
+        echo rule at boot
+    fi
     # Chains of others that drop what they do not know
     nft list ruleset | awk '/^table/ {t = $2 " " $3} /chain/ {c = $2} /hook input/ && /policy drop/ {print "drops", t, c}'
 fi
