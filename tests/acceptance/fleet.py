@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -178,12 +177,6 @@ class Fleet:
         for socket in (path for path in self.folder.iterdir() if path.is_socket()):
             subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "-"], capture_output=True, check=False)
 
-    @property
-    def machines(self) -> list[Machine]:
-        """Every host once."""
-        machines = [index.machine for index in self.indexes] + [client.machine for client in self.clients]
-        return list(dict.fromkeys(machines))
-
 
 def ansible(inventory: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's programs, from the controller's environment, in the folder of the repository."""
@@ -220,6 +213,8 @@ def _defaults() -> dict[str, Any]:
 
 
 def _fleet(inventory: Path, hosts: Mapping[str, Any], folder: Path) -> Fleet:
+    if not hosts:
+        raise RuntimeError(f"{inventory} has no host in the groups pypiserver and clients")
     groups = next(iter(hosts.values()))["groups"]
     connections = _connections(hosts, folder)
     machines = {
@@ -230,7 +225,10 @@ def _fleet(inventory: Path, hosts: Mapping[str, Any], folder: Path) -> Fleet:
     clients = []
     for name in groups["clients"]:
         variables = hosts[name]["variables"]
-        index = indexes[variables["client_index_host"] or groups["pypiserver"][0]]
+        index = indexes.get(variables["client_index_host"] or next(iter(indexes), ""))
+        if index is None or variables["pip_client_state"] != "present":
+            # It uses another kind of index, or none
+            continue
         accounts = tuple(_account(account, index) for account in variables["pip_client_users"])
         clients.append(Client(machines[name], variables, index, accounts, hosts[name]["python_version"]))
         index.clients.append(clients[-1])
@@ -279,8 +277,3 @@ def _connections(hosts: Mapping[str, Any], folder: Path) -> Path:
     path.touch(mode=0o600)
     path.write_text(json.dumps({"all": {"hosts": found}}), encoding="utf-8")
     return path
-
-
-def substitute(command: str, machine: Machine) -> list[str]:
-    """The words of a command of the inventory; NAME stands for the host's name."""
-    return [machine.name if word == "NAME" else word for word in shlex.split(command)]

@@ -212,7 +212,7 @@ def spellings(index: Index, path: str) -> list[str]:
 def test_no_spelling_reads_what_is_protected(index: Index, published: Project) -> None:
     """However an address is written, and whatever headers claim, what needs a login is not shown without one."""
     paths = {
-        "list": ["simple/", f"simple/{published.name}/", "packages/"],
+        "list": ["simple/", f"simple/{published.name}/", "packages/", f"{published.name}/json"],
         "download": [f"packages/{published.wheel.name}"],
     }
     user = index.uploader.name if index.uploader else "admin"

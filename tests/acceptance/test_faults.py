@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 
 from . import tools
 from .distributions import PREFIX, Project, module_name, wheel
-from .fleet import Fleet, Index, ansible, substitute
+from .fleet import Fleet, Index, ansible
 from .shelf import publish, publisher
 from .test_large_wheel import PROGRAM as LARGE_WHEEL
 from .test_ports import declared, scan, ssh, tolerated
@@ -53,7 +54,7 @@ def test_reboot(fleet: Fleet, index: Index, published: Project) -> None:
     # A connection that outlives its end would hang
     fleet.disconnect()
     if index["acceptance_reboot_command"]:
-        command = substitute(str(index["acceptance_reboot_command"]), index.machine)
+        command = shlex.split(index["acceptance_reboot_command"])
         subprocess.run(command, check=True, capture_output=True, timeout=300)
     else:
         module = ("-b", "-m", "ansible.builtin.reboot", index.machine.name)
