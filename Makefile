@@ -26,7 +26,7 @@ clean: ## Remove .venv and the caches
 	rm -rf .venv .cache
 
 molecule: setup-dev ## Prove the playbooks on fleets of their own (scenarios: default, variant)
-	@$(LAB)/scenarios
+	@STEP=$(STEP) $(LAB)/scenarios $(SCENARIO)
 
 test: lint unit sanity molecule ## Everything: lint, unit tests, sanity, molecule
 

@@ -111,6 +111,11 @@ def run(*command: str, text: str | None = None) -> str:
     return done.stdout
 
 
+def as_root(*command: str) -> None:
+    kept = ",".join([*PROXIES, *(name.upper() for name in PROXIES)])
+    run(*([] if os.geteuid() == 0 else ["sudo", f"--preserve-env={kept}"]), *command)
+
+
 # apt ----------------------------------------------------------------------------------------------
 
 
@@ -371,10 +376,9 @@ class Suite:
         command += [f"--aptopt={option}" for option in self.inherited.apt_options]
         command += [self.name, str(archive), *self.lines]
         # mmdebstrap ends with a signal to its whole process group when it fails: give it its own
-        sudo = [] if os.geteuid() == 0 else ["sudo"]
-        run("setsid", "--wait", *sudo, *command)
+        as_root("setsid", "--wait", *command)
         run("docker", "import", str(archive), self.root)
-        run(*sudo, "rm", "-f", str(archive))
+        as_root("rm", "-f", str(archive))
 
     def build_images(self, folder: Path) -> None:
         context = folder / "context"
@@ -403,6 +407,8 @@ def build(suites: list[Suite]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [suite for suite in suites if suite.missing()]
         if missing:
+            # Asks for a password here if at all, not in the midst of it
+            as_root("true")
             say(f"    building {', '.join(suite.name for suite in missing)}, about a minute; once")
         for done in [pool.submit(suite.build) for suite in missing]:
             done.result()
