@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import _current_json, _netrc, _pypirc
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -66,12 +66,13 @@ class TrustAnchor:
 
 @dataclass(frozen=True)
 class Request:
-    """All that a host shall have."""
+    """All that a host shall have. ``devpi_index`` is the URL of the index that devpi's client uses ('' = none)."""
 
     files: list[TextFile] = field(default_factory=list)
     users: list[User] = field(default_factory=list)
     machines: list[str] = field(default_factory=list)
     repository: Repository | None = None
+    devpi_index: str = ""
     anchor: TrustAnchor | None = None
 
 
@@ -99,6 +100,8 @@ def resolve(request: Request, lenient: bool = False) -> tuple[list[Wanted], list
             faults.append(str(error))
     for user, account in accounts:
         wanted.extend(_logins(user, account, request))
+        if request.devpi_index:
+            wanted.append(_current(account, request.devpi_index))
     if request.anchor:
         data = request.anchor.certificate.strip().encode() + b"\n"
         path = request.anchor.path
@@ -202,6 +205,14 @@ def _logins(user: User, account: Account, request: Request) -> list[Wanted]:
 
         found.append(Wanted(os.path.join(account.home, ".pypirc"), account, 0o600, into_pypirc, "pypirc", (name,)))
     return found
+
+
+def _current(account: Account, index_url: str) -> Wanted:
+    def into_current(existing: bytes) -> bytes:
+        return _current_json.merge(existing, index_url)
+
+    path = os.path.join(account.home, ".devpi/client/current.json")
+    return Wanted(path, account, 0o600, into_current, "current_json", _current_json.KEYS, parent_mode=0o700)
 
 
 def _whole(data: bytes) -> Callable[[bytes], bytes]:

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import _current_json, _netrc, _pypirc
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 1024 * 1024  # bytes; a configuration file that is larger is none
 _TEMPORARY = ".pyindex-new"
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
+# Files of which only a part is ours, by kind. A 'text' file is ours as a whole
+_MERGED = {"netrc": _netrc, "pypirc": _pypirc, "current_json": _current_json}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Wanted:
     """One managed file.
 
     ``merge`` gives the new contents from the present ones ('text' files ignore them); ``keys`` are what it merges
-    (machines of a netrc, sections of a .pypirc); ``command`` is run after the file has changed.
+    (machines of a netrc, sections of a .pypirc, keys of a current.json); ``command`` is run after the file has changed.
     """
 
     path: str
@@ -354,7 +356,7 @@ def _plan_wanted(item: Wanted, store: Store, result: Plan) -> None:
     before = look(item.path, item.account)
     try:
         data = item.merge(before.data)
-    except (_netrc.NetrcError, _pypirc.PypircError) as error:
+    except (_netrc.NetrcError, _pypirc.PypircError, _current_json.CurrentError) as error:
         raise ClientFilesError(
             f"{item.path}: {error}. The tools cannot read this file either: correct it or move it away"
         ) from None
@@ -437,9 +439,8 @@ def _unwritable(path: str, account: Account, reason: str) -> str:
 
 
 def _unmerged(path: str, before: Found, original: Found, record: Record, account: Account) -> Found:
-    unmerge = _netrc.unmerge if record.kind == "netrc" else _pypirc.unmerge
     try:
-        data = unmerge(before.data, original.data, record.keys)
+        data = _MERGED[record.kind].unmerge(before.data, original.data, record.keys)
     except ValueError as error:
         raise ClientFilesError(f"{path}: {error}. Correct it or move it away") from None
     if data == original.data or not data.strip():
@@ -588,8 +589,6 @@ def _described(found: Found) -> str:
 
 def _shown(change: Change, found: Found) -> str:
     text = found.data.decode("utf-8", "backslashreplace")
-    if change.kind == "netrc":
-        text = _netrc.redact(text)
-    elif change.kind == "pypirc":
-        text = _pypirc.redact(text)
+    if change.kind in _MERGED:
+        text = _MERGED[change.kind].redact(text)
     return _URL_LOGIN.sub(r"\1********@", text)

@@ -10,12 +10,13 @@ short_description: Manage a set of client configuration files and keep the origi
 version_added: 0.1.0
 author: The pyindex team (@pyindex)
 description:
-  - Writes a set of files, the login for a package index in V(~/.netrc) and V(~/.pypirc) of users, and a CA certificate
-    of the system's trust store, all in one call.
+  - Writes a set of files, the login for a package index in V(~/.netrc) and V(~/.pypirc) of users, the index of devpi's
+    client, and a CA certificate of the system's trust store, all in one call.
   - What stood there before is kept. A file that is no longer declared, or every file with O(state=absent), becomes what
     it was before, with contents, mode and owner, and what did not exist is removed with the directories made for it.
   - Files in O(files) are replaced as a whole. If somebody has edited one since, a copy of that version is kept.
-    In V(~/.netrc) and V(~/.pypirc) only the login for this index is managed; everything else in them stays.
+    In V(~/.netrc) and V(~/.pypirc) only the login for this index is managed, and in devpi's V(current.json) only the
+    index; everything else in them stays.
   - Files in a directory of a user are read and written with the rights of that user, so that a link there leads
     nowhere they could not go themselves.
   - Passwords are shown in no output, not in the diff, and not in the system log.
@@ -100,6 +101,13 @@ options:
       ca_cert:
         description: Path of a bundle of CA certificates for twine.
         type: path
+  devpi_index:
+    description:
+      - URL of the index that devpi's client uses, such as V(https://devpi.example.org/user/index/), for
+        V(~/.devpi/client/current.json) of each user in O(users). Without it no such file is written.
+      - devpi's client finds its login in V(~/.netrc).
+    type: str
+    default: ""
   trust_anchor:
     description: A CA certificate that the whole system shall trust.
     type: dict
@@ -261,6 +269,7 @@ ARGUMENTS: dict[str, Any] = {
             "ca_cert": {"type": "path"},
         },
     },
+    "devpi_index": {"type": "str", "default": ""},
     "trust_anchor": {
         "type": "dict",
         "options": {
@@ -282,6 +291,7 @@ def request_from(params: dict[str, Any]) -> Request:
         users=[User(**user) for user in params["users"]],
         machines=params["netrc_machines"],
         repository=pypirc and Repository(pypirc["repository"], pypirc["url"], pypirc["ca_cert"] or ""),
+        devpi_index=params["devpi_index"],
         anchor=anchor and TrustAnchor(anchor["path"], anchor["certificate"], tuple(anchor["command"])),
     )
 

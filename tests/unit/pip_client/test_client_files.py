@@ -70,6 +70,7 @@ def test_a_request_becomes_files_of_each_user(home: Path) -> None:
         users=[User(NAME, "up", "secret", upload=True)],
         machines=["index1.example.org"],
         repository=Repository("pyindex", "https://index1.example.org/", "/ca.crt"),
+        devpi_index="https://devpi.example.org/user/dev/",
         anchor=anchor(certificate()),
     )
     wanted, notes = resolve(request)
@@ -79,12 +80,20 @@ def test_a_request_becomes_files_of_each_user(home: Path) -> None:
         str(home / ".config/pip/pip.conf"): ("text", 0o644),
         str(home / ".netrc"): ("netrc", 0o600),
         str(home / ".pypirc"): ("pypirc", 0o600),
+        str(home / ".devpi/client/current.json"): ("current_json", 0o600),
         "/usr/local/share/ca-certificates/x.crt": ("text", 0o644),
     }
     written = {Path(item.path).name: item.merge(b"").decode() for item in wanted}
     assert "machine index1.example.org\n  login up\n  password secret\n" in written[".netrc"]
     assert "repository = https://index1.example.org/\nusername = up\npassword = secret\n" in written[".pypirc"]
     assert "ca_cert = /ca.crt\n" in written[".pypirc"]
+    assert '"index": "https://devpi.example.org/user/dev"' in written["current.json"]
+    assert "secret" not in written["current.json"]
+
+
+def test_a_user_without_a_login_has_the_index_of_devpi_too() -> None:
+    request = Request(users=[User(NAME)], machines=["h"], devpi_index="https://h/user/dev/")
+    assert {Path(item.path).name for item in resolve(request)[0]} == {"current.json"}
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def declared(module: Module) -> dict[str, Any]:
         "users": [{"name": module.user, "username": "up", "password": SECRET, "upload": True}],
         "netrc_machines": ["index1.example.org"],
         "pypirc": {"repository": "pyindex", "url": "https://index1.example.org/"},
+        "devpi_index": "https://index1.example.org/user/dev/",
     }
 
 
@@ -80,7 +81,7 @@ def test_check_apply_check_apply_away(module: Module) -> None:
 
     would = module(check=True, **arguments)
     assert would["changed"] is True
-    assert [file["action"] for file in would["files"]] == ["updated", "created", "created", "created"]
+    assert [file["action"] for file in would["files"]] == ["updated", *["created"] * 4]
     assert "edited by a person" in would["diff"][0]["before"]
     assert list(module.home.iterdir()) == []
 
@@ -98,6 +99,32 @@ def test_check_apply_check_apply_away(module: Module) -> None:
     assert (module.directory / "pip.conf").read_text() == "edited by a person\n"
     assert list(module.home.iterdir()) == []
     assert module(**away)["changed"] is False
+
+
+def test_what_devpi_has_added_to_its_file_stays(module: Module) -> None:
+    arguments = declared(module)
+    path = module.home / ".devpi/client/current.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"index": "https://other.example.org/a/b", "venvdir": "/v"}')
+    module(**arguments)
+    assert json.loads(path.read_text())["index"] == "https://index1.example.org/user/dev"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "username": "ann"}, indent=2, sort_keys=True))
+    assert module(**arguments)["changed"] is False
+    module(**{**arguments, "state": "absent"})
+    assert json.loads(path.read_text()) == {
+        "index": "https://other.example.org/a/b",
+        "venvdir": "/v",
+        "username": "ann",
+    }
+
+
+def test_a_broken_file_of_devpi_is_named(module: Module) -> None:
+    path = module.home / ".devpi/client/current.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    result = module(**declared(module))
+    assert f"{path}: this is no JSON. The tools cannot read this file either" in result["msg"]
+    assert not (module.home / ".netrc").exists()
 
 
 def test_absent_where_nothing_was_ever_done(module: Module) -> None:
