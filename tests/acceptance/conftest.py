@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from .distributions import PREFIX, Project
-from .fleet import Fleet, Index, resolve
+from .fleet import Fleet, resolve
+from .indexes import Index
 from .logins import WrongLogins
 from .shelf import Shelf
 
@@ -39,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disruptive: takes something down for a moment; runs with --disruptive only")
+    config.addinivalue_line("markers", "where(predicate): only for index hosts of which it is true, and their clients")
     config.addinivalue_line("markers", "nobody: the inventory has no such host or user, so there is nothing to prove")
     config.addinivalue_line("markers", "place(number): when it runs; -1 first, 0 as usual, 1 and 2 last")
     # testinfra starts Ansible's programs by name
@@ -72,14 +74,15 @@ def the_fleet(config: pytest.Config) -> Fleet:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.fixturenames and {"index", "client", "account", "uploader", "first_uploader"} & set(
-        metafunc.fixturenames
-    ):
+    if {"index", "client", "account", "uploader", "first_uploader"} & set(metafunc.fixturenames):
         fleet = the_fleet(metafunc.config)
-        accounts = [(client, account) for client in fleet.clients for account in client.accounts]
+        where = [marker.args[0] for marker in metafunc.definition.iter_markers("where")]
+        indexes = [index for index in fleet.indexes if all(predicate(index) for predicate in where)]
+        clients = [client for client in fleet.clients if client.index in indexes]
+        accounts = [(client, account) for client in clients for account in client.accounts]
         kinds: dict[str, list[tuple[Any, str]]] = {
-            "index": [(index, str(index)) for index in fleet.indexes],
-            "client": [(client, str(client)) for client in fleet.clients],
+            "index": [(index, str(index)) for index in indexes],
+            "client": [(client, str(client)) for client in clients],
             "account": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts],
             "uploader": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts if pair[1].upload],
         }
@@ -131,11 +134,8 @@ def run_id() -> str:
 def tidy(fleet: Fleet, run_id: str) -> Iterator[None]:
     """Leaves none of this run's distributions on any index, nor those that a killed run left a day ago."""
     yield
-    ours = ("-type", "f", "-iname", f"{PREFIX.replace('-', '[-_.]')}*")
     for index in fleet.indexes:
-        for these in (("-iname", f"*{run_id}*"), ("-mtime", "+0")):
-            index.machine.check("find", index.packages, *ours, *these, "-delete")
-        assert index.machine.check("find", index.packages, "-iname", f"*{run_id}*") == ""
+        index.tidy(PREFIX, run_id)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import testinfra
 import yaml
 
+from .indexes import Devpi, Index, Pypiserver, User
 from .machines import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -32,102 +34,12 @@ CONNECTION = [
 
 
 @dataclass(frozen=True)
-class User:
-    """Somebody who logs in at an index."""
-
-    name: str
-    password: str = field(repr=False)
-    rights: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
 class Account:
     """A user of a client host, and who that user is to the index (None: an index that asks nobody)."""
 
     name: str
     user: User | None
     upload: bool = False
-
-
-@dataclass(eq=False)
-class Index:
-    """An index host, and what the inventory says of it."""
-
-    machine: Machine
-    variables: Mapping[str, Any] = field(repr=False)
-    users: tuple[User, ...]
-    address: str
-    python_version: str
-    """Of the Python that Ansible uses there: major.minor."""
-    authority: str = field(repr=False)
-    """The CA certificate that clients must trust (PEM); '' = a public one."""
-    clients: list[Client] = field(default_factory=list)
-    vantages: list[Machine] = field(default_factory=list)
-    """Hosts to look at it from: its clients, else other hosts of the fleet, else the controller."""
-
-    def __repr__(self) -> str:
-        return self.machine.name
-
-    def __getitem__(self, name: str) -> Any:
-        """The value of a variable on this host; "" where it has none."""
-        return self.variables[name]
-
-    @property
-    def server_name(self) -> str:
-        return str(self["pypiserver_server_name"])
-
-    @property
-    def url_path(self) -> str:
-        return str(self["pypiserver_url_path"])
-
-    @property
-    def http_port(self) -> int:
-        return int(self["pypiserver_http_port"])
-
-    @property
-    def https_port(self) -> int:
-        return int(self["pypiserver_https_port"])
-
-    @property
-    def url(self) -> str:
-        """The root of the index, with a slash at its end: where uploads go."""
-        port = "" if self.https_port == 443 else f":{self.https_port}"
-        return f"https://{self.server_name}{port}{self.url_path}/"
-
-    @property
-    def protected(self) -> frozenset[str]:
-        """Those of list, download and update that want a password."""
-        return frozenset(self["pypiserver_protected_actions"])
-
-    @property
-    def overwrite(self) -> bool:
-        return bool(self["pypiserver_overwrite"])
-
-    @property
-    def removal(self) -> bool:
-        return bool(self["pypiserver_removal"])
-
-    @property
-    def packages(self) -> str:
-        """The folder of published files."""
-        return str(self["pypiserver_packages_dir"])
-
-    @property
-    def reader(self) -> User | None:
-        """Somebody who may read and not upload."""
-        return next((user for user in self.users if user.rights == {"read"}), None)
-
-    @property
-    def uploader(self) -> User | None:
-        """Somebody who may read and upload."""
-        return next((user for user in self.users if user.rights >= {"read", "upload"}), None)
-
-    def published(self, pattern: str) -> dict[str, str]:
-        """The SHA-256 of every file on the index's disk whose name matches `pattern`, hidden folders included."""
-        found = self.machine.check(
-            "find", self.packages, "-type", "f", "-name", pattern, "-exec", "sha256sum", "--", "{}", "+"
-        )
-        return {Path(name).name: digest for digest, name in (line.split(None, 1) for line in found.splitlines())}
 
 
 @dataclass(eq=False)
@@ -169,6 +81,8 @@ class Fleet:
     inventory: Path
     indexes: list[Index]
     clients: list[Client]
+    upstreams: list[Machine]
+    """Hosts that stand for the public index (the lab's group `upstream`)."""
     folder: Path
     """Where the sockets of the persistent connections are."""
 
@@ -214,20 +128,23 @@ def _defaults() -> dict[str, Any]:
 
 def _fleet(inventory: Path, hosts: Mapping[str, Any], folder: Path) -> Fleet:
     if not hosts:
-        raise RuntimeError(f"{inventory} has no host in the groups pypiserver and clients")
-    groups = next(iter(hosts.values()))["groups"]
+        raise RuntimeError(f"{inventory} has no host in the groups pypiserver, devpi_primary and clients")
+    groups: dict[str, list[str]] = defaultdict(list, next(iter(hosts.values()))["groups"])
     connections = _connections(hosts, folder)
     machines = {
         name: Machine(name, testinfra.get_host(f"ansible://{name}?ansible_inventory={connections}"), host["python"])
         for name, host in hosts.items()
     }
-    indexes = {name: _index(machines[name], hosts[name]) for name in groups["pypiserver"]}
+    kinds: dict[str, Callable[..., Index]] = {"pypiserver": Pypiserver, "devpi_primary": Devpi}
+    indexes = {
+        name: _index(kind, machines[name], hosts[name]) for group, kind in kinds.items() for name in groups[group]
+    }
     clients = []
     for name in groups["clients"]:
         variables = hosts[name]["variables"]
         index = indexes.get(variables["client_index_host"] or next(iter(indexes), ""))
         if index is None or variables["pip_client_state"] != "present":
-            # It uses another kind of index, or none
+            # It uses an index that is not of this fleet, or none
             continue
         accounts = tuple(_account(account, index) for account in variables["pip_client_users"])
         clients.append(Client(machines[name], variables, index, accounts, hosts[name]["python_version"]))
@@ -237,19 +154,16 @@ def _fleet(inventory: Path, hosts: Mapping[str, Any], folder: Path) -> Fleet:
         local = Machine("localhost", testinfra.get_host("local://"), sys.executable)
         index.vantages = [client.machine for client in index.clients if client.machine is not index.machine]
         index.vantages = index.vantages or others or [local]
-    return Fleet(inventory, list(indexes.values()), clients, folder)
+    upstreams = [machines[name] for name in groups["upstream"]]
+    return Fleet(inventory, list(indexes.values()), clients, upstreams, folder)
 
 
-def _index(machine: Machine, host: Mapping[str, Any]) -> Index:
+def _index(kind: Callable[..., Index], machine: Machine, host: Mapping[str, Any]) -> Index:
     variables = host["variables"]
-    users = tuple(
-        User(user["name"], user["password"], frozenset(user.get("rights") or ["read"]))
-        for user in variables["htpasswd_users"] or []
-    )
     trusted = variables["tls_trust_file"]
     authority = Path(trusted).read_text(encoding="utf-8") if trusted else ""
     address = variables["ansible_host"] or machine.name
-    return Index(machine, variables, users, address, host["python_version"], authority)
+    return kind(machine, variables, address, host["python_version"], authority)
 
 
 def _account(account: Mapping[str, Any], index: Index) -> Account:

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .web import Request
+
 if TYPE_CHECKING:
-    from .fleet import Index
+    from .indexes import Index
     from .machines import Machine
 
 WINDOW_SECONDS = 61
@@ -44,6 +46,15 @@ class WrongLogins:
         now = time.monotonic()
         start, failures = self._seen.get((index.machine.name, machine.name), (now, 0))
         return (now, 0) if now - start > WINDOW_SECONDS else (start, failures)
+
+
+def door(index: Index) -> Request:
+    """A harmless request that needs a login."""
+    if "list" in index.protected:
+        return Request(index.page)
+    if "download" in index.protected:
+        return Request("/packages/no-such-file.whl")
+    return Request(index.upload_path, "POST", body=b"")
 
 
 def local_address() -> str:

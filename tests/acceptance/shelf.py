@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .web import ask, upload
+from .web import ask
 
 if TYPE_CHECKING:
     from .distributions import Project
-    from .fleet import Index, User
+    from .indexes import Index, User
 
 
 def publisher(index: Index) -> User | None:
     """Somebody who may upload to `index` and read from it; None where no login is asked for."""
     if index.protected and not index.uploader:
-        pytest.skip(f"{index} has no user with the rights read and upload (htpasswd_users)")
+        pytest.skip(f"{index} has no user with the rights read and upload (htpasswd_users, devpi_users)")
     return index.uploader if index.protected else None
 
 
 def publish(index: Index, *files: tuple[str, bytes]) -> None:
     """Publish files (name and content) from a host that uses the index."""
     user = publisher(index)
-    answers = ask(index.vantages[0], index, [upload(user, *file) for file in files], parallel=4)
+    answers = ask(index.vantages[0], index, [index.upload(user, *file) for file in files], parallel=4)
     assert {answer.status for answer in answers} == {200}, [str(answer) for answer in answers]
 
 

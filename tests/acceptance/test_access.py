@@ -1,4 +1,4 @@
-"""Who may do what: the whole matrix, every URL, and every way round that we could think of."""
+"""Who may do what on pypiserver: the whole matrix, every URL, and every way round that we could think of."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import pytest
 
 from .distributions import PREFIX, Project, module_name, wheel
 from .expectations import Action, Identity, expected_status
-from .fleet import Index, User
-from .logins import WrongLogins, local_address
+from .indexes import Pypiserver, User
+from .kinds import PYPISERVER
+from .logins import WrongLogins, door, local_address
 from .machines import Machine
 from .shelf import publish, publisher
+from .spellings import CLAIMS, spellings
 from .web import Answer, Request, ask, removal, upload
+
+pytestmark = PYPISERVER
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Deed:
     after: str
 
 
-def users(index: Index) -> dict[Identity, User | None]:
+def users(index: Pypiserver) -> dict[Identity, User | None]:
     """Who the identities are on `index`; those that it does not have are left out."""
     found: dict[Identity, User | None] = {
         Identity.ANONYMOUS: None,
@@ -45,7 +49,7 @@ def users(index: Index) -> dict[Identity, User | None]:
     return found
 
 
-def try_everything(index: Index, machine: Machine, user: User | None, name: str) -> dict[Action, Deed]:
+def try_everything(index: Pypiserver, machine: Machine, user: User | None, name: str) -> dict[Action, Deed]:
     """Do each thing once, from `machine`, with project `name`, of which releases 1.0 and 2.0 are there."""
     new, other, old = wheel(name, "3.0"), wheel(name, "1.0", value="replaced"), wheel(name, "2.0")
     requests = {
@@ -71,7 +75,7 @@ def try_everything(index: Index, machine: Machine, user: User | None, name: str)
 
 
 @pytest.fixture(scope="session")
-def deeds(index: Index, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, dict[Action, Deed]]:
+def deeds(index: Pypiserver, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, dict[Action, Deed]]:
     """Every identity does everything once, each with a project of its own."""
     projects = {identity: f"{PREFIX}-{run_id}-{identity.replace(' ', '-')}" for identity in Identity}
     publish(index, *(wheel(name, version) for name in projects.values() for version in ("1.0", "2.0")))
@@ -86,7 +90,7 @@ def deeds(index: Index, run_id: str, wrong_logins: WrongLogins) -> dict[Identity
 @pytest.mark.parametrize("action", Action, ids=str)
 @pytest.mark.parametrize("identity", Identity, ids=str)
 def test_right(
-    index: Index, deeds: Mapping[Identity, Mapping[Action, Deed]], identity: Identity, action: Action
+    index: Pypiserver, deeds: Mapping[Identity, Mapping[Action, Deed]], identity: Identity, action: Action
 ) -> None:
     """Allowed: done, and on disk when it is answered. Refused: the right status, and nothing on disk has changed."""
     if identity not in deeds:
@@ -116,7 +120,7 @@ def fill(target: str, project: Project) -> str:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_every_address_asks_for_the_right(index: Index, published: Project, method: str) -> None:
+def test_every_address_asks_for_the_right(index: Pypiserver, published: Project, method: str) -> None:
     """Without a login, a protected address says 401, or nothing of what is there; with one, or unprotected, it answers."""
     targets = [*LISTS, *DOWNLOADS]
     anonymous = ask(index.vantages[0], index, [Request(fill(t, published), method) for t in targets], parallel=4)
@@ -138,7 +142,7 @@ def test_every_address_asks_for_the_right(index: Index, published: Project, meth
             assert location is None or location.startswith(("./", "../", index.url, f"{index.url_path}/")), location
 
 
-def test_front_page_is_open_and_tells_nothing(index: Index, published: Project) -> None:
+def test_front_page_is_open_and_tells_nothing(index: Pypiserver, published: Project) -> None:
     """It says how to use the index and names no project; links and URLs in it are the ones that clients use."""
     answer = ask(index.vantages[0], index, [Request("/")])[0]
     assert answer.status == 200
@@ -147,7 +151,7 @@ def test_front_page_is_open_and_tells_nothing(index: Index, published: Project) 
     assert published.module not in answer.text.replace("-", "_")
 
 
-def test_simple_page_is_normalized_and_hashed(index: Index, published: Project) -> None:
+def test_simple_page_is_normalized_and_hashed(index: Pypiserver, published: Project) -> None:
     """Any spelling of a name finds the project (PEP 503), and each link carries the file's SHA-256."""
     user = publisher(index)
     spellings = [published.name, published.name.upper(), published.module, published.name.replace("-", ".")]
@@ -160,7 +164,7 @@ def test_simple_page_is_normalized_and_hashed(index: Index, published: Project) 
             assert f"{path.name}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}" in answer.text
 
 
-def test_unknown_projects_are_unknown(index: Index, run_id: str) -> None:
+def test_unknown_projects_are_unknown(index: Pypiserver, run_id: str) -> None:
     """404 and no redirect: names of projects never leave, and a public index never answers for this one."""
     user = publisher(index)
     names = [f"no-such-project-{run_id}", f"{PREFIX}-{run_id}-unknown"]
@@ -172,44 +176,7 @@ def test_unknown_projects_are_unknown(index: Index, run_id: str) -> None:
         assert "location" not in answer.headers
 
 
-# Other ways to write an address. {p}: what leads to it, {f}: a file in it
-TRICKS = [
-    *("/{p}", "//{p}", "///{p}", "/./{p}", "/%2e/{p}", "/x/../{p}", "/x/%2e%2e/{p}", "/x/..%2f{p}", "/%2f{p}"),
-    *("/simple/../{p}", "/packages/../{p}", "/packages/%2e%2e/{p}", "/packages/..;/{p}", "/favicon.ico/../{p}"),
-    *("/{p}?x=1", "/{p};x", "/{p}#x", "/{p}%20", "/{p}%00", "/{p}%0a", "/{p}.", "/{p}/.", "/{p}/", "/{p}//", "/{p}\\"),
-    *(
-        "/\\{p}",
-        "/{e}",
-        "/{E}",
-        "/{U}",
-        "^/{b}/{p}",
-        "^/..{b}/{p}",
-        "^{u}{b}/{p}",
-        "^{u}:{port}{b}/{p}",
-        "^http://x{b}/{p}",
-    ),
-]
-CLAIMS = [
-    *(
-        ("X-Original-URL", "/{p}"),
-        ("X-Rewrite-URL", "/{p}"),
-        ("X-Forwarded-For", "127.0.0.1"),
-        ("X-Real-IP", "127.0.0.1"),
-    ),
-    *(("X-Remote-User", "{user}"), ("Remote-User", "{user}"), ("X-Forwarded-User", "{user}"), ("X-Script-Name", "/x")),
-    *(("X-HTTP-Method-Override", "HEAD"), ("X-Forwarded-Prefix", "/x"), ("Forwarded", "for=127.0.0.1;proto=https")),
-]
-
-
-def spellings(index: Index, path: str) -> list[str]:
-    """Ways to write the address `path` (without its first slash)."""
-    escaped = "".join(f"%{ord(letter):02x}" if letter.isalpha() else letter for letter in path)
-    words = {"p": path, "e": f"%{ord(path[0]):02x}{path[1:]}", "E": escaped, "U": path.swapcase()}
-    words |= {"u": f"https://{index.server_name}", "port": str(index.https_port), "b": index.url_path}
-    return [trick.format(**words) for trick in TRICKS]
-
-
-def test_no_spelling_reads_what_is_protected(index: Index, published: Project) -> None:
+def test_no_spelling_reads_what_is_protected(index: Pypiserver, published: Project) -> None:
     """However an address is written, and whatever headers claim, what needs a login is not shown without one."""
     paths = {
         "list": ["simple/", f"simple/{published.name}/", "packages/", f"{published.name}/json"],
@@ -234,7 +201,7 @@ def test_no_spelling_reads_what_is_protected(index: Index, published: Project) -
         assert not shown or (asked and answer.status != 200), f"{request} {request.headers}: {answer}"
 
 
-def test_no_spelling_writes_what_is_protected(index: Index, run_id: str) -> None:
+def test_no_spelling_writes_what_is_protected(index: Pypiserver, run_id: str) -> None:
     """An upload by somebody who may not is refused at every address, by every method, whatever the headers claim."""
     if "update" not in index.protected:
         pytest.skip(f"{index} lets everybody upload (pypiserver_protected_actions)")
@@ -277,7 +244,7 @@ def test_no_spelling_writes_what_is_protected(index: Index, run_id: str) -> None
     assert index.published(f"*{run_id}_intruder*") == {}
 
 
-def test_nothing_but_packages_is_served(index: Index, published: Project) -> None:
+def test_nothing_but_packages_is_served(index: Pypiserver, published: Project) -> None:
     """No path leads out of the packages folder or to its hidden files, even for those who may do everything."""
     user = publisher(index)
     places = ["etc/passwd", "../etc/passwd", ".incoming/lock", ".htpasswd", "%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd"]
@@ -294,7 +261,7 @@ def test_nothing_but_packages_is_served(index: Index, published: Project) -> Non
         assert "root:" not in answer.text
 
 
-def test_outside_of_the_sub_path_is_nothing(index: Index, published: Project) -> None:
+def test_outside_of_the_sub_path_is_nothing(index: Pypiserver, published: Project) -> None:
     """An index below a URL path leaves the rest of the server alone."""
     if not index.url_path:
         return
@@ -313,7 +280,7 @@ def test_outside_of_the_sub_path_is_nothing(index: Index, published: Project) ->
     assert redirect.headers["location"] in {index.url, f"{index.url_path}/"}
 
 
-def test_damaged_logins_are_no_logins(index: Index, wrong_logins: WrongLogins) -> None:
+def test_damaged_logins_are_no_logins(index: Pypiserver, wrong_logins: WrongLogins) -> None:
     """A header that is no login, an empty password and another case of a user's name are refused as any other."""
     if not index.protected:
         return
@@ -324,10 +291,3 @@ def test_damaged_logins_are_no_logins(index: Index, wrong_logins: WrongLogins) -
     with wrong_logins.spend(index, len(claims)) as machine:
         answers = ask(machine, index, requests)
     assert [answer.status for answer in answers] == [401] * len(claims), [str(answer) for answer in answers]
-
-
-def door(index: Index) -> Request:
-    """A harmless request that needs a login."""
-    if "list" in index.protected:
-        return Request("/simple/")
-    return Request("/packages/no-such-file.whl") if "download" in index.protected else Request("/", "POST", body=b"")

@@ -8,7 +8,8 @@ import pytest
 
 from . import tools
 from .distributions import PREFIX, Project, module_name, sdist, wheel
-from .fleet import Account, Client, Fleet, Index
+from .fleet import Account, Client, Fleet
+from .indexes import Index
 from .shelf import Shelf
 from .tools import Person
 
@@ -76,15 +77,17 @@ def test_others_install_at_once_what_was_uploaded(fleet: Fleet, uploader: Person
             assert tools.installed_value(other, reader, folder, module_name(name)) == "1.0"
 
 
-def test_uploading_again_says_why_not(uploader: Person, project: Project, shelf: Shelf) -> None:
+@pytest.mark.parametrize("identical", [True, False], ids=["the same", "other content"])
+def test_uploading_again_says_why_not(uploader: Person, run_id: str, shelf: Shelf, identical: bool) -> None:
     """A file that is there stays there, and twine's message says so; where it may be replaced it works."""
     client, user = uploader
-    shelf.publish(client.index, project)
+    name = f"{PREFIX}-{run_id}-again-{'same' if identical else 'other'}"
+    shelf.put(client.index, name, "1.0", [wheel(name, "1.0")])
+    file, content = wheel(name, "1.0", value="1.0" if identical else "other")
     with client.machine.folder(user.name) as folder:
-        path = f"{folder}/{project.wheel.name}"
-        client.machine.put(path, project.wheel.read_bytes(), user.name)
-        done = tools.upload(client, user, path)
-    if client.index.overwrite:
+        client.machine.put(f"{folder}/{file}", content, user.name)
+        done = tools.upload(client, user, f"{folder}/{file}")
+    if client.index.takes_again(identical=identical):
         assert done.code == 0, str(done)
     else:
         assert done.code != 0
@@ -99,7 +102,7 @@ def test_pip_knows_this_index_only(account: Person) -> None:
         tools.need(client, user, pip)
         listed = client.machine.check(pip, "config", "list", user=user.name, path=tools.path(client))
         options = dict(re.findall(r"^\S+?\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
-        assert options["index-url"] == f"{client.index.url}simple/"
+        assert options["index-url"] == client.index.install_url
         assert options["timeout"] == str(client["pip_client_timeout_seconds"])
         assert ("extra-index-url" in options) == bool(client["pip_client_extra_index_urls"])
         assert ("trusted-host" in options) == bool(client["pip_client_trusted_hosts"])

@@ -12,7 +12,9 @@ import pytest
 
 from . import tools
 from .distributions import PREFIX, Project, module_name, wheel
-from .fleet import Fleet, Index, ansible
+from .fleet import Fleet, ansible
+from .indexes import Index
+from .kinds import PYPISERVER
 from .shelf import publish, publisher
 from .test_large_wheel import PROGRAM as LARGE_WHEEL
 from .test_ports import declared, scan, ssh, tolerated
@@ -23,13 +25,14 @@ KILLER = Path(__file__).parent / "remote" / "kill_at_upload.py"
 pytestmark = [pytest.mark.disruptive, pytest.mark.place(2)]
 
 
+@PYPISERVER
 def test_killed_server_serves_no_half_file(first_uploader: tools.Person, run_id: str) -> None:
     """SIGKILL while the file is being written: what is served afterwards is whole or not there, nothing is left over,
     and the next upload works without anybody's help."""
     client, user = first_uploader
     index = client.index
     name = f"{PREFIX}-{run_id}-killed-{client.machine.name}-{user.name}".lower()
-    megabytes = min(200, int(index["pypiserver_max_upload_mb"]) - 1)
+    megabytes = min(200, index.max_upload_mb - 1)
     with client.machine.folder(user.name) as folder, ThreadPoolExecutor() as pool:
         job = {"folder": folder, "module": module_name(name), "version": "1.0", "megabytes": megabytes}
         made = client.machine.program(LARGE_WHEEL, job)
@@ -75,7 +78,7 @@ def boot(index: Index) -> str:
 def wait_for(index: Index, seconds: float = 120) -> None:
     """Until it answers a client."""
     end = time.monotonic() + seconds
-    request = Request("/simple/", user=publisher(index), timeout=5)
+    request = Request(index.page, user=publisher(index), timeout=5)
     while (answer := ask(index.vantages[0], index, [request])[0]).status != 200:
         assert time.monotonic() < end, f"{index} does not answer: {answer}"
         time.sleep(1)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .fleet import Client, Index
+from .fleet import Client
+from .indexes import Index, Pypiserver
+from .kinds import PYPISERVER
 from .machines import Machine
 from .tools import Person
 
@@ -35,16 +37,17 @@ def test_packages_are_private_to_server_and_front(index: Index) -> None:
     """Only the server writes there, only it and the web server read."""
     folder = status(index.machine, index.packages)[index.packages]
     assert folder.kind == "directory"
-    assert folder.owner == index["pypiserver_user"]
-    assert folder.group in {index["pypiserver_group"], index["nginx_group"]}
+    assert folder.owner == index.own("user")
+    assert folder.group in {index.own("group"), index["nginx_group"]}
     assert folder.mode & 0o007 == 0
-    if folder.group != index["pypiserver_group"]:
+    if folder.group != index.own("group"):
         assert folder.mode & 0o020 == 0, "the web server could change packages"
     others = index.machine.check("find", index.packages, "(", "-perm", "/007", "-o", "-perm", "/020", ")", "-type", "f")
     assert others == ""
 
 
-def test_password_hashes_are_readable_by_the_web_server_only(index: Index) -> None:
+@PYPISERVER
+def test_password_hashes_are_readable_by_the_web_server_only(index: Pypiserver) -> None:
     """Mode 0640 root and the web server's group; bcrypt, and no user without the right."""
     rights = {str(index["pypiserver_readers_file"]): "read", str(index["pypiserver_uploaders_file"]): "upload"}
     found = status(index.machine, *rights)
@@ -65,8 +68,7 @@ def test_tls_key_is_for_root_only(index: Index) -> None:
 
 def test_server_cannot_change_its_own_program(index: Index) -> None:
     """A broken-into server leaves no trace in what starts next time."""
-    folder = str(index["pypiserver_install_dir"])
-    user, group = str(index["pypiserver_user"]), str(index["pypiserver_group"])
+    folder, user, group = (str(index.own(name)) for name in ("install_dir", "user", "group"))
     writable = [
         "(",
         "-user",
@@ -120,7 +122,7 @@ def test_configuration_holds_no_credentials_and_weakens_nothing(client: Client) 
     assert set(found) == set(paths)
     for path in paths:
         text = client.machine.check("cat", path)
-        assert f"{client.index.url}simple/" in text, path
+        assert client.index.install_url in text, path
         assert "@" not in text, path
         assert found[path].mode & 0o022 == 0, path
         for word in ("trusted-host", "allow-insecure-host"):

@@ -17,7 +17,7 @@ def test_large_wheel_arrives_as_it_was_sent(fleet: Fleet, first_uploader: tools.
     """200 MB of random bytes (less where the limit is lower), up by twine, down by pip: the same SHA-256 at the
     client that made it, on the index's disk, and at the client that fetched it."""
     client, user = first_uploader
-    megabytes = min(MEGABYTES, int(client.index["pypiserver_max_upload_mb"]) - 1)
+    megabytes = min(MEGABYTES, client.index.max_upload_mb - 1)
     name = f"{PREFIX}-{run_id}-large-{client.machine.name}-{user.name}".lower()
     with client.machine.folder(user.name) as folder:
         job = {"folder": folder, "module": module_name(name), "version": "1.0", "megabytes": megabytes}
@@ -30,4 +30,4 @@ def test_large_wheel_arrives_as_it_was_sent(fleet: Fleet, first_uploader: tools.
         tools.assert_runs(tools.download(other, reader, folder, name))
         assert other.machine.check("sha256sum", f"{folder}/{file}").split()[0] == made["sha256"]
     # Room for the rest of the suite
-    client.index.machine.check("find", client.index.packages, "-name", file, "-delete")
+    client.index.discard(name)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from .fleet import Index, User
-from .logins import local_address
+from .indexes import Index, User
+from .logins import door, local_address
 from .shelf import publisher
-from .test_access import door
 from .web import Answer, Request, ask
 
 
@@ -43,7 +42,7 @@ def lockout(index: Index, lockouts: dict[str, Lockout]) -> Lockout:
         return lockouts[index.machine.name]
     limit = int(index["nginx_failed_logins_per_minute"])
     if not limit or not index.protected:
-        pytest.skip(f"{index} limits no logins (nginx_failed_logins_per_minute, pypiserver_protected_actions)")
+        pytest.skip(f"{index} limits no logins (nginx_failed_logins_per_minute), or asks nobody")
     address, moment = local_address(), time.monotonic()
     wrong = [knock(index, address, User("nobody", f"wrong-{number}")) for number in range(limit + 1)]
     lockouts[index.machine.name] = Lockout(address, ask(index.machine, index, wrong), moment)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .fleet import Index
+from .indexes import Index
 
 PROGRAM = Path(__file__).parent / "remote" / "ports.py"
 LISTENER = Path(__file__).parent / "remote" / "listen.py"

@@ -11,7 +11,8 @@ import pytest
 
 from . import tools
 from .distributions import PREFIX, wheel
-from .fleet import Client, Fleet, Index
+from .fleet import Client, Fleet
+from .indexes import Index
 from .machines import Machine
 
 PROGRAM = Path(__file__).parent / "remote" / "search.py"

@@ -6,6 +6,9 @@ import pytest
 
 from . import tools
 from .fleet import Client
+from .kinds import PYPISERVER
+
+pytestmark = PYPISERVER
 
 
 def test_seeded_projects_are_installable(client: Client) -> None:

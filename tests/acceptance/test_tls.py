@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from .fleet import Index
+from .indexes import Index
 from .machines import Machine, Result
 from .web import Request, ask
 
@@ -95,17 +95,19 @@ def test_compression_and_old_renegotiation_are_off(index: Index) -> None:
     assert "Secure Renegotiation IS supported" in done.out or "TLSv1.3" in done.out
 
 
-@pytest.mark.parametrize("target", ["/", "/simple/", "/no-such-path"])
-def test_every_answer_has_hsts(index: Index, target: str) -> None:
+def test_every_answer_has_hsts(index: Index) -> None:
     """Browsers never come back by plain HTTP, whatever the answer was."""
-    answer = ask(index.vantages[0], index, [Request(target)])[0]
-    assert answer.headers.get("strict-transport-security", "").startswith(f"max-age={index['nginx_hsts_seconds']}")
+    targets = ["/", index.page, index.simple, "/no-such-path"]
+    for target, answer in zip(targets, ask(index.vantages[0], index, [Request(t) for t in targets]), strict=True):
+        assert answer.headers.get("strict-transport-security", "").startswith(
+            f"max-age={index['nginx_hsts_seconds']}"
+        ), target
 
 
 def test_plain_http_leads_to_https(index: Index) -> None:
     """Every path, with its query; and a POST stays a POST, so that no upload seems to succeed."""
     if not index.http_port:
-        pytest.skip("pypiserver_http_port is 0: nothing listens for plain HTTP")
+        pytest.skip(f"{index.kind}_http_port is 0: nothing listens for plain HTTP")
     targets = ["/", "/simple/some-project/?a=b%20c", "/packages/x-1.0.tar.gz"]
     answers = ask(index.vantages[0], index, [Request(target, plain=True) for target in targets])
     for target, answer in zip(targets, answers, strict=True):
@@ -119,8 +121,8 @@ def test_plain_http_leads_to_https(index: Index) -> None:
 def test_other_host_names_get_no_index(index: Index, plain: bool) -> None:
     """A name that a stranger points at this address (DNS rebinding) is not answered with the index."""
     if plain and not index.http_port:
-        pytest.skip("pypiserver_http_port is 0: nothing listens for plain HTTP")
+        pytest.skip(f"{index.kind}_http_port is 0: nothing listens for plain HTTP")
     if index.server_name == "_":
-        pytest.skip("pypiserver_server_name is _: it answers to every name")
+        pytest.skip(f"{index.kind}_server_name is _: it answers to every name")
     answer = ask(index.vantages[0], index, [Request("/", host="elsewhere.example", plain=plain)])[0]
     assert answer.status in {0, 400, 404, 421}, str(answer)

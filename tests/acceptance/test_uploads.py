@@ -14,9 +14,12 @@ from dataclasses import replace
 import pytest
 
 from .distributions import PREFIX, module_name, sdist, wheel
-from .fleet import Index, User
+from .indexes import Pypiserver, User
+from .kinds import PYPISERVER
 from .shelf import publish, publisher
 from .web import Answer, Request, ask, form, upload
+
+pytestmark = PYPISERVER
 
 
 def with_member(content: bytes, member: str) -> bytes:
@@ -73,7 +76,7 @@ FAULTS = list(faulty_uploads(None, "x"))
 
 
 @pytest.fixture(scope="session")
-def refusals(index: Index, run_id: str) -> Mapping[str, Answer]:
+def refusals(index: Pypiserver, run_id: str) -> Mapping[str, Answer]:
     """The answers to all of them, by somebody who may upload."""
     requests = faulty_uploads(publisher(index), f"{PREFIX}-{run_id}-faulty")
     return dict(zip(requests, ask(index.vantages[0], index, list(requests.values()), parallel=4), strict=True))
@@ -92,7 +95,7 @@ def test_faulty_upload_is_refused(refusals: Mapping[str, Answer], fault: str) ->
 
 
 @pytest.mark.usefixtures("refusals")
-def test_faulty_uploads_leave_nothing(index: Index, run_id: str) -> None:
+def test_faulty_uploads_leave_nothing(index: Pypiserver, run_id: str) -> None:
     """Neither in the packages folder, hidden folders included, nor where the names led to."""
     assert index.published(f"*{run_id}_faulty*") == {}
     assert index.published("*.part") == {}
@@ -101,7 +104,7 @@ def test_faulty_uploads_leave_nothing(index: Index, run_id: str) -> None:
     assert found == ""
 
 
-def test_existing_file_stays(index: Index, run_id: str) -> None:
+def test_existing_file_stays(index: Pypiserver, run_id: str) -> None:
     """The same again, other content, and another spelling of the name: 409, and the first file is untouched."""
     if index.overwrite:
         return
@@ -119,7 +122,7 @@ def test_existing_file_stays(index: Index, run_id: str) -> None:
     assert index.published(f"*{run_id}?kept*") == before
 
 
-def test_one_of_several_at_once_wins(index: Index, run_id: str) -> None:
+def test_one_of_several_at_once_wins(index: Pypiserver, run_id: str) -> None:
     """Uploads of the same file at the same moment: one is stored, as a whole, and the others learn that they lost."""
     user = publisher(index)
     rivals = [wheel(f"{PREFIX}-{run_id}-race", "1.0", value=f"rival {number}") for number in range(4)]
@@ -131,9 +134,9 @@ def test_one_of_several_at_once_wins(index: Index, run_id: str) -> None:
     assert stored in {hashlib.sha256(content).hexdigest() for _unused, content in won}
 
 
-def test_too_large_upload_is_refused(index: Index, run_id: str) -> None:
+def test_too_large_upload_is_refused(index: Pypiserver, run_id: str) -> None:
     """413 as soon as its size is known, not after an hour of sending (pypiserver_max_upload_mb)."""
-    size = (int(index["pypiserver_max_upload_mb"]) + 64) * 2**20
+    size = (index.max_upload_mb + 64) * 2**20
     file, content = wheel(f"{PREFIX}-{run_id}-huge", "1.0")
     request = replace(upload(publisher(index), file, content), announced=size, body=None, timeout=30)
     answer = ask(index.vantages[0], index, [request])[0]
@@ -141,7 +144,7 @@ def test_too_large_upload_is_refused(index: Index, run_id: str) -> None:
     assert index.published(f"*{run_id}_huge*") == {}
 
 
-def test_broken_off_upload_leaves_nothing(index: Index, run_id: str) -> None:
+def test_broken_off_upload_leaves_nothing(index: Pypiserver, run_id: str) -> None:
     """A client that goes away in the middle leaves no file, complete or not."""
     name = f"{PREFIX}-{run_id}-broken"
     request = upload(publisher(index), *wheel(name, "1.0"))
@@ -153,12 +156,12 @@ def test_broken_off_upload_leaves_nothing(index: Index, run_id: str) -> None:
     assert index.published("*.part") == {}
 
 
-def test_slow_clients_block_nobody(index: Index, run_id: str) -> None:
+def test_slow_clients_block_nobody(index: Pypiserver, run_id: str) -> None:
     """More half-sent uploads than the server has threads, and pages still come at once."""
     user = publisher(index)
     request = upload(user, *wheel(f"{PREFIX}-{run_id}-slow", "1.0"))
     body = request.body or b""
-    count = int(index["pypiserver_threads"]) + 4
+    count = index.threads + 4
     slow = replace(request, body=body[:-300], announced=len(body), hold_seconds=6, timeout=1)
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask, index.vantages[0], index, [slow] * count, count)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .fleet import Index, User
+    from .indexes import Index, User
     from .machines import Machine
 
 PROGRAM = Path(__file__).parent / "remote" / "requests.py"
