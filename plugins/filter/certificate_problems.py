@@ -47,6 +47,10 @@ options:
     description: Days for which it must still be valid.
     type: int
     default: 0
+  exact:
+    description: Whether being for another name or address too is a problem.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -76,6 +80,8 @@ def certificate_problems(
     addresses: Sequence[str] = (),
     chain: str = "",
     days: int = 0,
+    *,
+    exact: bool = False,
 ) -> list[str]:
     """Return what is wrong with *certificate*; see ``_certificates.problems``."""
     if _certificates.IMPORT_ERROR:
@@ -83,7 +89,7 @@ def certificate_problems(
             "the controller's Python lacks the package cryptography: install it into the environment that runs "
             "ansible-playbook (it is in requirements.txt)"
         ) from _certificates.IMPORT_ERROR
-    return _certificates.problems(certificate, key, names, addresses, chain, days)
+    return _certificates.problems(certificate, key, names, addresses, chain, days, exact=exact)
 
 
 class FilterModule:

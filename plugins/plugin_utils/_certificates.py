@@ -35,6 +35,8 @@ def problems(
     addresses: Sequence[str] = (),
     chain: str = "",
     days: int = 0,
+    *,
+    exact: bool = False,
     now: datetime | None = None,
 ) -> list[str]:
     """Say what is wrong with the first *certificate* of a PEM text; an empty list means it can be served.
@@ -42,7 +44,7 @@ def problems(
     *key*: the private key, or the public key that belongs to it, as PEM text. *names* and
     *addresses*: each must be covered (RFC 6125: a wildcard stands for one label). *chain*: what
     follows in the certificate's own text or here must have signed it, one by the next. *days*: it
-    must be valid for as many days from *now*.
+    must be valid for as many days from *now*. *exact*: it must be for nothing else.
     """
     now = now or datetime.now(UTC)
     try:
@@ -56,7 +58,7 @@ def problems(
     return [
         *_key_problems(leaf, key),
         *_time_problems(leaf, now, timedelta(days=days)),
-        *_name_problems(leaf, names, addresses),
+        *_name_problems(leaf, names, addresses, exact=exact),
         *_chain_problems([leaf, *rest]),
     ]
 
@@ -92,7 +94,9 @@ def _time_problems(leaf: x509.Certificate, now: datetime, left: timedelta) -> It
         yield f"is not valid before {start:%Y-%m-%d %H:%M} UTC"
 
 
-def _name_problems(leaf: x509.Certificate, names: Iterable[str], addresses: Iterable[str]) -> Iterable[str]:
+def _name_problems(
+    leaf: x509.Certificate, names: Sequence[str], addresses: Sequence[str], *, exact: bool
+) -> Iterable[str]:
     try:
         alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -108,6 +112,11 @@ def _name_problems(leaf: x509.Certificate, names: Iterable[str], addresses: Iter
     for address in addresses:
         if ipaddress.ip_address(address) not in known:
             yield f"is not for {address}: it is for {has}"
+    if exact:
+        wanted = {*map(str.lower, names), *(str(ipaddress.ip_address(address)) for address in addresses)}
+        for name in (*covered, *map(str, known)):
+            if name not in wanted:
+                yield f"is also for {name}, which is no longer wanted"
 
 
 def _chain_problems(chain: Sequence[x509.Certificate]) -> Iterable[str]:

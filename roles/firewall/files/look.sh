@@ -13,7 +13,9 @@ if grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf; then
     ufw show added | sed -n "s/^ufw \(.* comment 'pyindex-.*\)$/rule \1/p"
 elif systemctl -q is-active nftables.service && ! systemctl -q is-active firewalld.service; then
     echo running nftables
-    if nft list table inet pyindex >/dev/null 2>&1 || nft list ruleset | grep -q 'comment "pyindex'; then
+    # Word for word what was loaded: a rule that somebody has flushed since is missed
+    if { nft -s list table inet pyindex 2>/dev/null; nft -s list ruleset | sed -n '/comment "pyindex-/p'; } |
+        cmp -s - /var/lib/pyindex/firewall/loaded; then
         echo rule loaded
     fi
     if systemctl -q is-enabled nftables.service &&

@@ -68,10 +68,12 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 CA = Authority("Our CA")
 
 
-def problems(certificate: str, *names: str, key: str = "", chain: str = "", days: int = 0) -> list[str]:
+def problems(
+    certificate: str, *names: str, key: str = "", chain: str = "", days: int = 0, exact: bool = False
+) -> list[str]:
     addresses = [name for name in names if name[0].isdigit()]
     dns = [name for name in names if not name[0].isdigit()]
-    return _certificates.problems(certificate, key or pem(KEY), dns, addresses, chain, days, NOW)
+    return _certificates.problems(certificate, key or pem(KEY), dns, addresses, chain, days, exact=exact, now=NOW)
 
 
 @pytest.mark.parametrize("name", [NAME, "*.example.org", NAME.upper()])
@@ -117,6 +119,16 @@ def test_times() -> None:
 @pytest.mark.parametrize("name", ["other.example.org", "*.org", "*.pypi.example.org", "*.com"])
 def test_another_name(name: str) -> None:
     assert problems(CA.leaf(name), NAME) == [f"is not for {NAME}: it is for {name}"]
+
+
+def test_a_name_too_many() -> None:
+    certificate = CA.leaf(NAME, "old.example.org", "192.0.2.1")
+    assert problems(certificate, NAME) == []
+    assert problems(certificate, NAME, "192.0.2.1", "Old.example.org", exact=True) == []
+    assert problems(certificate, NAME, exact=True) == [
+        "is also for old.example.org, which is no longer wanted",
+        "is also for 192.0.2.1, which is no longer wanted",
+    ]
 
 
 def test_no_names() -> None:
