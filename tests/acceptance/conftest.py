@@ -2,7 +2,7 @@
 
     pytest tests/acceptance --ansible-inventory inventories/mine [--disruptive] [--no-skips]
 
-Tests take `fleet`, or run once for each `index` (an index host), `client` (a client host), `account` (a user of a client
+Tests take `fleet`, or run once for each `index` (an index host), `stage` (an index of a devpi server), `client` (a client host), `account` (a user of a client
 host), `uploader` (an account that may upload) or `first_uploader` (the first of them at each index). What should hold
 on them is what the inventory's variables say.
 """
@@ -20,9 +20,10 @@ from typing import Any
 
 import pytest
 
+from .devpi import People
 from .distributions import PREFIX, Project
 from .fleet import Fleet, resolve
-from .indexes import Index
+from .indexes import Devpi, Index
 from .logins import WrongLogins
 from .shelf import Shelf
 
@@ -74,7 +75,7 @@ def the_fleet(config: pytest.Config) -> Fleet:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if {"index", "client", "account", "uploader", "first_uploader"} & set(metafunc.fixturenames):
+    if {"index", "stage", "client", "account", "uploader", "first_uploader"} & set(metafunc.fixturenames):
         fleet = the_fleet(metafunc.config)
         where = [marker.args[0] for marker in metafunc.definition.iter_markers("where")]
         indexes = [index for index in fleet.indexes if all(predicate(index) for predicate in where)]
@@ -82,6 +83,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         accounts = [(client, account) for client in clients for account in client.accounts]
         kinds: dict[str, list[tuple[Any, str]]] = {
             "index": [(index, str(index)) for index in indexes],
+            "stage": [
+                ((index, stage), f"{index}:{stage.name}")
+                for index in indexes
+                if isinstance(index, Devpi)
+                for stage in index.stages.values()
+            ],
             "client": [(client, str(client)) for client in clients],
             "account": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts],
             "uploader": [(pair, f"{pair[1].name}@{pair[0]}") for pair in accounts if pair[1].upload],
@@ -142,6 +149,12 @@ def tidy(fleet: Fleet, run_id: str) -> Iterator[None]:
 def wrong_logins() -> WrongLogins:
     """Keeps the suite below the limit of failed logins."""
     return WrongLogins()
+
+
+@pytest.fixture(scope="session")
+def people(run_id: str) -> People:
+    """Users of devpi servers."""
+    return People(run_id)
 
 
 @pytest.fixture(scope="session")

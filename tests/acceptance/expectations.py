@@ -13,6 +13,9 @@ class Identity(StrEnum):
     ANONYMOUS = "anonymous"
     READER = "reader"
     UPLOADER = "uploader"
+    OWNER = "owner"
+    OTHER = "other user"
+    ROOT = "root"
     WRONG_PASSWORD = "wrong password"
     UNKNOWN_USER = "unknown user"
 
@@ -25,6 +28,7 @@ class Action(StrEnum):
     UPLOAD = "upload"
     OVERWRITE = "overwrite"
     DELETE = "delete"
+    CREATE_INDEX = "create index"
 
 
 class Policy(Protocol):
@@ -43,6 +47,18 @@ class Policy(Protocol):
         """Whether a release may be removed."""
 
 
+PYPISERVER_IDENTITIES = (
+    Identity.ANONYMOUS,
+    Identity.READER,
+    Identity.UPLOADER,
+    Identity.WRONG_PASSWORD,
+    Identity.UNKNOWN_USER,
+)
+PYPISERVER_ACTIONS = (Action.LIST, Action.DOWNLOAD, Action.UPLOAD, Action.OVERWRITE, Action.DELETE)
+DEVPI_IDENTITIES = tuple(identity for identity in Identity if identity is not Identity.UPLOADER)
+UNKNOWN = (Identity.ANONYMOUS, Identity.WRONG_PASSWORD, Identity.UNKNOWN_USER)
+
+
 def expected_status(policy: Policy, identity: Identity, action: Action) -> int:
     """The status of the answer: 401 to the unknown, 403 to the known without the right, 409 for a file that exists."""
     reading = action in (Action.LIST, Action.DOWNLOAD)
@@ -54,5 +70,34 @@ def expected_status(policy: Policy, identity: Identity, action: Action) -> int:
     if action is Action.OVERWRITE and not policy.overwrite:
         return 409
     if action is Action.DELETE and not policy.removal:
+        return 403
+    return 200
+
+
+class StagePolicy(Protocol):
+    """What an inventory decides about an index of a devpi server."""
+
+    @property
+    def volatile(self) -> bool:
+        """Whether a file may be replaced and removed."""
+
+    def takes_uploads_of(self, user: str) -> bool:
+        """Whether `user` ('' = nobody) may upload."""
+
+
+def expected_devpi_status(policy: StagePolicy, identity: Identity, user: str, action: Action, *, locked: bool) -> int:
+    """The same of an index of a devpi server, where `user` ('' = unknown) is that identity's name there. `locked`:
+    reading needs a login. Users are root's business alone, and so are indexes."""
+    refused = 401 if identity in UNKNOWN else 403
+    if action in (Action.LIST, Action.DOWNLOAD):
+        return 401 if locked and identity in UNKNOWN else 200
+    if action is Action.CREATE_INDEX:
+        return 200 if identity is Identity.ROOT else refused
+    # root removes what others uploaded, and uploads where it is named
+    if not policy.takes_uploads_of(user) and not (identity is Identity.ROOT and action is Action.DELETE):
+        return refused
+    if action is Action.OVERWRITE and not policy.volatile:
+        return 409
+    if action is Action.DELETE and not policy.volatile:
         return 403
     return 200

@@ -307,6 +307,22 @@ class Devpi(Index):
         return found | ({"root/pypi": str(self["devpi_mirror_url"])} if self["devpi_root_pypi"] else {})
 
     @property
+    def chain(self) -> list[str]:
+        """The index that clients install from, and all of its bases, in the order in which they are asked."""
+        found, todo = [], [str(self["devpi_default_index"])]
+        while todo:
+            name = todo.pop(0)
+            found.append(name)
+            bases = self.stages[name].bases if name in self.stages else ()
+            todo += [base for base in bases if base not in found + todo]
+        return found
+
+    @property
+    def mirror(self) -> str:
+        """The mirror that clients install from in the end; '' = there is none."""
+        return next((name for name in self.chain if name in self.mirrors), "")
+
+    @property
     def target(self) -> Stage:
         """The index that clients upload to."""
         return self.stages[str(self["devpi_upload_index"])]
@@ -350,6 +366,18 @@ class Devpi(Index):
     def stored(self, stage: str, pattern: str) -> dict[str, str]:
         """What `published` says of any index of the server."""
         return self.hashes(f"{self.packages}/{stage}/+f", pattern)
+
+    def user(self, name: str) -> User | None:
+        """A declared user, or root."""
+        return next((user for user in self.users if user.name == name), None)
+
+    def publisher(self, stage: Stage) -> User:
+        """Somebody who may upload there."""
+        return next(user for user in self.users if stage.takes_uploads_of(user.name))
+
+    def post(self, stage: str, user: User | None, filename: str, content: bytes, **fields: str) -> Request:
+        """An upload to any index of the server."""
+        return replace(web.upload(user, filename, content, **fields), target=f"/{stage}/")
 
     def rest(self, *requests: tuple[str, str, Any]) -> list[tuple[int, Any]]:
         """Requests by root, by the server's own socket: method, path, and the body (None: none). Returns the status

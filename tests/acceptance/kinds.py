@@ -11,3 +11,15 @@ from .indexes import Devpi, Pypiserver
 
 PYPISERVER = pytest.mark.where.with_args(lambda index: isinstance(index, Pypiserver))
 DEVPI = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi))
+# Reading needs a login
+LOCKED = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and index.locked)
+# What clients install from falls back on a mirror
+MIRRORING = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and bool(index.mirror))
+# It has no network
+OFFLINE = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and not index["devpi_network"])
+# It has devpi's own web pages
+WEB = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and "devpi-web" in index["devpi_plugins"])
+# Uploads can start a job of Jenkins
+JENKINS = pytest.mark.where.with_args(
+    lambda index: isinstance(index, Devpi) and "devpi-jenkins" in index["devpi_plugins"]
+)

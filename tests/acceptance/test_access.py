@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from .distributions import PREFIX, Project, module_name, wheel
-from .expectations import Action, Identity, expected_status
+from .expectations import PYPISERVER_ACTIONS, PYPISERVER_IDENTITIES, Action, Identity, expected_status
 from .indexes import Pypiserver, User
 from .kinds import PYPISERVER
 from .logins import WrongLogins, door, local_address
@@ -77,18 +77,18 @@ def try_everything(index: Pypiserver, machine: Machine, user: User | None, name:
 @pytest.fixture(scope="session")
 def deeds(index: Pypiserver, run_id: str, wrong_logins: WrongLogins) -> dict[Identity, dict[Action, Deed]]:
     """Every identity does everything once, each with a project of its own."""
-    projects = {identity: f"{PREFIX}-{run_id}-{identity.replace(' ', '-')}" for identity in Identity}
+    projects = {identity: f"{PREFIX}-{run_id}-{identity.replace(' ', '-')}" for identity in PYPISERVER_IDENTITIES}
     publish(index, *(wheel(name, version) for name in projects.values() for version in ("1.0", "2.0")))
     found = {}
     for identity, user in users(index).items():
-        refused = sum(expected_status(index, identity, action) == 401 for action in Action)
+        refused = sum(expected_status(index, identity, action) == 401 for action in PYPISERVER_ACTIONS)
         with wrong_logins.spend(index, refused if user else 0) as machine:
             found[identity] = try_everything(index, machine, user, projects[identity])
     return found
 
 
-@pytest.mark.parametrize("action", Action, ids=str)
-@pytest.mark.parametrize("identity", Identity, ids=str)
+@pytest.mark.parametrize("action", PYPISERVER_ACTIONS, ids=str)
+@pytest.mark.parametrize("identity", PYPISERVER_IDENTITIES, ids=str)
 def test_right(
     index: Pypiserver, deeds: Mapping[Identity, Mapping[Action, Deed]], identity: Identity, action: Action
 ) -> None:
