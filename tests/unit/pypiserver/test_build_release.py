@@ -33,7 +33,7 @@ def test_a_release_is_built_from_what_an_interrupted_build_has_left(
     monkeypatch.setattr(subprocess, "run", run)
     release = tmp_path / "releases" / "key"
     modules = {"package/__init__.py": "", "package/part.py": "answer = 42\n"}
-    builder.build(release, ".complete", "demo==1.0\n", {"PIP_INDEX_URL": "https://user:secret@x/"}, modules)
+    builder.build(release, ".complete", ["demo==1.0\n", "more==2.0\n"], {"PIP_INDEX_URL": "https://user:secret@x/"}, modules)
     venv, pip = calls
     assert venv == ([sys.executable, "-m", "venv", "--clear", str(release)], None)
     assert pip[0][:4] == [str(release / "bin" / "python"), "-m", "pip", "install"]
@@ -42,12 +42,14 @@ def test_a_release_is_built_from_what_an_interrupted_build_has_left(
     assert pip[1] == "https://user:secret@x/"
     assert "secret" not in str(pip[0])
     assert (release / ".complete").is_file()
-    assert (release / "requirements.txt").read_text() == "demo==1.0\n"
+    assert (release / "requirements-0.txt").read_text() == "demo==1.0\n"
+    assert (release / "requirements-1.txt").read_text() == "more==2.0\n"
+    assert pip[0][-4:] == ["-r", str(release / "requirements-0.txt"), "-r", str(release / "requirements-1.txt")]
     assert (release / "app" / "package" / "part.py").read_text() == "answer = 42\n"
     assert len(list(release.rglob("app/**/part.*.pyc"))) == 1
     assert (release / "app" / "package" / "part.py").stat().st_mode & 0o777 == 0o644
     # Another build of the same release waited for this one
-    builder.build(release, ".complete", "", {}, {})
+    builder.build(release, ".complete", [], {}, {})
     assert len(calls) == 2
 
 
@@ -60,5 +62,5 @@ def test_a_failing_installation_leaves_the_release_incomplete(
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(subprocess.CalledProcessError):
-        builder.build(tmp_path, ".complete", "no-such-project==1.0\n", {}, {})
+        builder.build(tmp_path, ".complete", ["no-such-project==1.0\n"], {}, {})
     assert not (tmp_path / ".complete").exists()

@@ -1,0 +1,43 @@
+"""Makes the data of a new devpi-server in a folder of its own: root with a password, and the first index.
+
+Reads ``Settings`` as JSON from standard input: everyone on a host can read command lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+from devpi_server.auth import hash_password
+from devpi_server.init import init
+
+# What root/pypi begins with is devpi's own; the index plan changes it afterwards
+Settings = Mapping[str, object]
+
+
+def initialise(folder: str, root_password: str, storage: object, *, root_pypi: bool) -> int:
+    """Make the data in *folder*; return 0, or what devpi-init returns when it cannot.
+
+    *storage* is devpi-server's option of that name.
+    """
+    # Nobody else needs to read the database
+    os.umask(0o077)
+    arguments = ["devpi-init", "--configfile", os.devnull, "--role", "primary", "--serverdir", folder]
+    arguments += ["--storage", storage_argument(storage), "--root-passwd-hash", hash_password(root_password)]
+    if not root_pypi:
+        arguments.append("--no-root-pypi")
+    return int(init(argv=arguments))
+
+
+def storage_argument(storage: object) -> str:
+    """Return the option ``storage`` of the file as the command line has it: NAME:KEY=VALUE,..."""
+    if not isinstance(storage, Mapping):
+        return str(storage)
+    settings = ",".join(f"{key}={value}" for key, value in storage.items() if key != "name")
+    return f"{storage['name']}:{settings}" if settings else str(storage["name"])
+
+
+if __name__ == "__main__":
+    sys.exit(initialise(**json.load(sys.stdin)))
