@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "molecule" / "shared" / "image.py"
+from tests.unit.lab.loading import load_program
+
 KEY = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 @pytest.fixture(scope="module")
 def image() -> ModuleType:
-    # Its folder is called like the tool, so it cannot be imported by name
-    spec = importlib.util.spec_from_file_location("lab_image", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program("image.py")
 
 
 def sources(image: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
