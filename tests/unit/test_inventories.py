@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.unknown_variables import explain, read_options
+from ansible_collections.pyindex.fleet.plugins.filter.unknown_variables import explain, read_options
 from tests.unit.repository import ROOT, load
 
 EXAMPLES = sorted(ROOT.glob("inventories/example_*"))
