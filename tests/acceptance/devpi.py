@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
+import zipfile
 from dataclasses import dataclass, field
 
 from .distributions import PREFIX
@@ -23,6 +25,14 @@ def file_path(stage: str, filename: str, content: bytes) -> str:
     """Where an index serves a file that was uploaded to it."""
     digest = hashlib.sha256(content).hexdigest()
     return f"/{stage}/+f/{digest[:3]}/{digest[3:16]}/{filename}"
+
+
+def documentation(word: str) -> bytes:
+    """A ZIP file of web pages, as devpi takes it."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        archive.writestr("index.html", f"<html><body><h1>{word}</h1></body></html>")
+    return memory.getvalue()
 
 
 def put(index: Devpi, stage: Stage, *files: tuple[str, bytes]) -> None:

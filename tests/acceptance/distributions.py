@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +109,8 @@ def _digest(text: str) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 
-def sdist(name: str, version: str) -> tuple[str, bytes]:
-    """File name and content of a source distribution that brings its own build backend along."""
+def sdist(name: str, version: str, more: Mapping[str, str] | None = None) -> tuple[str, bytes]:
+    """File name and content of a source distribution that brings its own build backend along, and `more` files."""
     module = module_name(name)
     backend = BACKEND.format(name=name, version=version, module=module, source=source(version))
     files = {
@@ -117,6 +118,7 @@ def sdist(name: str, version: str) -> tuple[str, bytes]:
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
         "backend.py": backend,
         f"{module}.py": source(version),
+        **(more or {}),
     }
     memory = io.BytesIO()
     with gzip.GzipFile(fileobj=memory, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:

@@ -83,6 +83,14 @@ def uv_publish(client: Client, account: Account, *files: str) -> Result:
     return client.machine.run(*command, stdin=login, user=account.name, path=path(client))
 
 
+def devpi(client: Client, account: Account, folder: str, *arguments: str, timeout: float = 180) -> Result:
+    """Run devpi's client in a folder, from a shell at login: the CA is in its environment."""
+    need(client, account, "devpi")
+    script = 'PATH=$1; cd "$2" && shift 2 && exec devpi "$@"'
+    command = ["bash", "-lc", script, "bash", path(client), folder, *arguments]
+    return client.machine.run(*command, user=account.name, timeout=timeout)
+
+
 def may_read(client: Client, account: Account) -> bool:
     """Whether that user may install from the index."""
     if not client.index.protected & {"list", "download"}:
