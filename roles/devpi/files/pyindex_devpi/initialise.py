@@ -1,6 +1,6 @@
 """Makes the data of a new devpi-server in a folder of its own: root with a password, and the first index.
 
-Reads ``Settings`` as JSON from standard input: everyone on a host can read command lines.
+Reads the arguments of ``initialise`` as JSON from standard input: everyone on a host can read command lines.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ import os
 import sys
 from collections.abc import Mapping
 
+import devpi_server.main
 from devpi_server.auth import hash_password
 from devpi_server.init import init
 
-# What root/pypi begins with is devpi's own; the index plan changes it afterwards
-Settings = Mapping[str, object]
 
-
-def initialise(folder: str, root_password: str, storage: object, *, root_pypi: bool) -> int:
+def initialise(
+    folder: str, root_password: str, storage: object, mirror: Mapping[str, object], *, root_pypi: bool
+) -> int:
     """Make the data in *folder*; return 0, or what devpi-init returns when it cannot.
 
-    *storage* is devpi-server's option of that name.
+    *storage* is devpi-server's option of that name, *mirror* what root/pypi has in place of devpi's own
+    settings.
     """
+    # From its first moment: as soon as it runs, devpi-server asks a mirror for the list of all its projects
+    devpi_server.main._pypi_ixconfig_default.update(mirror)  # noqa: SLF001 - devpi-init has no option for it
     # Nobody else needs to read the database
     os.umask(0o077)
     arguments = ["devpi-init", "--configfile", os.devnull, "--role", "primary", "--serverdir", folder]

@@ -33,12 +33,11 @@ class PrepareError(Exception):
     """The server cannot run with these settings; the text says why and what to do."""
 
 
-def prepare(
-    options: Mapping[str, object], root_password: str, own_folders: list[str], *, root_pypi: bool, check: bool
-) -> bool:
+def prepare(options: Mapping[str, object], data: Mapping[str, object], own_folders: list[str], *, check: bool) -> bool:
     """Make the secret and the data that *options* name; return whether something is (or would be) new.
 
-    *own_folders* are folders that the data may already have. Raises PrepareError.
+    *data* is what new data begins with (``initialise``), *own_folders* are folders that are there already. Raises
+    PrepareError.
     """
     if wrong := problems(options):
         raise PrepareError("\n".join(wrong))
@@ -53,7 +52,7 @@ def prepare(
         if new_secret:
             make_secret(secret)
         if new_data:
-            make_data(folder, options, root_password, root_pypi=root_pypi)
+            make_data(folder, {"storage": options.get("storage", "sqlite"), **data})
     return new_secret or new_data
 
 
@@ -90,21 +89,15 @@ def check_empty(folder: Path, expected: list[str]) -> None:
         )
 
 
-def make_data(folder: Path, options: Mapping[str, object], root_password: str, *, root_pypi: bool) -> None:
-    """Make a new server's data in *folder*, from whatever an earlier call has left there."""
+def make_data(folder: Path, data: Mapping[str, object]) -> None:
+    """Make a new server's *data* in *folder*, from whatever an earlier call has left there."""
     ready, unfinished = folder / READY, folder / UNFINISHED
     if not ready.exists():
         shutil.rmtree(unfinished, ignore_errors=True)
-        settings = {
-            "folder": str(unfinished),
-            "root_password": root_password,
-            "storage": options.get("storage", "sqlite"),
-            "root_pypi": root_pypi,
-        }
         # A process of its own: when it has ended, nothing of the database is open or in memory
         done = subprocess.run(
             [sys.executable, "-m", "pyindex_devpi.initialise"],
-            input=json.dumps(settings),
+            input=json.dumps({"folder": str(unfinished), **data}),
             capture_output=True,
             text=True,
             check=False,
