@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 
 import waitress
 from devpi_server.main import CommandRunner, _main
@@ -65,4 +64,5 @@ if __name__ == "__main__":
     with CommandRunner() as runner:
         runner.pluginmanager.register(logins)
         runner.return_code = _main(runner.pluginmanager, ["devpi-server", *sys.argv[1:]])
-    sys.exit(runner.return_code)
+    # After a regular end it is no number
+    sys.exit(runner.return_code if isinstance(runner.return_code, int) else 0)
