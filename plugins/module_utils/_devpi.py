@@ -30,7 +30,7 @@ from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_transport imp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import BinaryIO
+    from typing import IO
 
     from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_transport import Body, Transport
 
@@ -136,7 +136,7 @@ class Client:
             return {}
         return {version: [_link(link) for link in data.get("+links", [])] for version, data in found.items()}
 
-    def upload(self, index: str, action: str, fields: Sequence[tuple[str, str]], file: BinaryIO, filename: str) -> str:
+    def upload(self, index: str, action: str, fields: Sequence[tuple[str, str]], file: IO[bytes], filename: str) -> str:
         """Send a file as twine does; *action* is file_upload or doc_upload. Return a warning of the server, or "".
 
         ConflictError when a non-volatile index has other content under that name.

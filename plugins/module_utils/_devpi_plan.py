@@ -148,6 +148,16 @@ def plan(declared: Declared, client: Client) -> Todo:
     return result
 
 
+def apply(todo: Todo, client: Client | None, result: dict[str, Any]) -> None:
+    """Do it all, or without a *client* only say so; *result* is kept up to date on the way (changed, actions, diff)."""
+    result["diff"] = [change.diff for change in todo.changes]
+    for change in todo.changes:
+        if client:
+            change.do(client)
+        result["actions"].append(change.action)
+        result["changed"] = True
+
+
 # -- what cannot be
 
 

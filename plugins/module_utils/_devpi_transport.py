@@ -22,7 +22,7 @@ from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_errors import
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import BinaryIO
+    from typing import IO
 
 _CHUNK = 256 * 1024
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes; the largest list of releases that is believed
@@ -64,7 +64,7 @@ class Multipart:
     *fields* are names and values, *file* is open for reading and seekable, *filename* is what the server shall call it.
     """
 
-    def __init__(self, fields: list[tuple[str, str]], file: BinaryIO, filename: str) -> None:
+    def __init__(self, fields: list[tuple[str, str]], file: IO[bytes], filename: str) -> None:
         boundary = secrets.token_hex(16)
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'

@@ -242,7 +242,7 @@ from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_arguments imp
     with_hint,
 )
 from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_errors import DevpiError, ServerNotReadyError
-from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_plan import plan
+from ansible_collections.pyindex.fleet.plugins.module_utils._devpi_plan import apply, plan
 
 NAMED: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -282,12 +282,7 @@ def main() -> None:
         todo = plan(plan_from(module.params), client)
         result["undeclared"] = {"users": todo.undeclared_users, "indexes": todo.undeclared_indexes}
         notes = todo.notes
-        result["diff"] = [change.diff for change in todo.changes]
-        for change in todo.changes:
-            if not module.check_mode:
-                change.do(client)
-            result["actions"].append(change.action)
-            result["changed"] = True
+        apply(todo, None if module.check_mode else client, result)
     except ServerNotReadyError as error:
         if not module.check_mode:
             module.fail_json(msg=str(error), **result)
