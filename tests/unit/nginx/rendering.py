@@ -13,9 +13,12 @@ from typing import Any
 ROLE = Path(__file__).parents[3] / "roles" / "nginx"
 
 
-def evaluate(expression: str, family: str, variables: Mapping[str, Any]) -> Any:
-    """Return the value of a Jinja expression where the role's variables are known, `variables` over them."""
-    return _worker().submit(_evaluate, expression, family, dict(variables)).result(60)
+def evaluate(expression: str, family: str, variables: Mapping[str, Any], other_role: str = "") -> Any:
+    """Return the value of a Jinja expression where the role's variables are known, `variables` over them.
+
+    The defaults of `other_role` are known as well.
+    """
+    return _worker().submit(_evaluate, expression, family, dict(variables), other_role).result(60)
 
 
 @functools.cache
@@ -29,7 +32,7 @@ def _begin() -> None:
     init_plugin_loader([str(ROLE.parents[1] / "collections")])
 
 
-def _evaluate(expression: str, family: str, variables: dict[str, Any]) -> Any:
+def _evaluate(expression: str, family: str, variables: dict[str, Any], other_role: str) -> Any:
     import json
 
     from ansible.parsing.dataloader import DataLoader
@@ -38,7 +41,10 @@ def _evaluate(expression: str, family: str, variables: dict[str, Any]) -> Any:
     loader = DataLoader()
     loader.set_basedir(str(ROLE))
     known: dict[str, Any] = {"ansible_search_path": [str(ROLE)]}
-    for path in ("defaults/main.yml", "vars/main.yml", f"vars/{family}.yml"):
+    paths = ["defaults/main.yml", "vars/main.yml", f"vars/{family}.yml"]
+    if other_role:
+        paths.append(f"../{other_role}/defaults/main.yml")
+    for path in paths:
         known |= loader.load_from_file(str(ROLE / path), trusted_as_template=True)
     value = Templar(loader, known | variables).template(trust_as_template("{{ " + expression + " }}"))
     # Without what Ansible notes about where values come from
