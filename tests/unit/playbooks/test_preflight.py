@@ -27,6 +27,7 @@ from tests.unit.repository import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LOCAL = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
 NAME = "pypi.example.org"
 SECRET = "s3cret-that-must-not-be-shown"
 GOOD: dict[str, Any] = {
@@ -35,6 +36,15 @@ GOOD: dict[str, Any] = {
     "tls_ca_passphrase": f"{SECRET}-passphrase",
     "firewall_provider": "none",
     "htpasswd_users": [{"name": "ann", "password": SECRET}],
+}
+
+
+DEVPI: dict[str, Any] = {
+    "devpi_server_name": "devpi.example.org",
+    "devpi_http_port": 0,
+    "devpi_root_password": SECRET,
+    "tls_ca_passphrase": f"{SECRET}-passphrase",
+    "firewall_provider": "none",
 }
 
 
@@ -87,6 +97,46 @@ CASES["no_firewall"] = (
     {"firewall_provider": "auto"},
     "runs no firewall. Set firewall_provider to firewalld, ufw or nftables to have that one installed and used",
 )
+DEVPI_CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "devpi_no_name": ({"devpi_server_name": ""}, "has no devpi_server_name. Set it to the DNS name by which clients"),
+    "devpi_no_password": ({"devpi_root_password": None}, "has no devpi_root_password. Set it to the password"),
+    "devpi_short_password": ({"devpi_root_password": "short"}, "devpi_root_password has fewer than 8 characters"),
+    "devpi_any_name": ({"devpi_server_name": "_"}, 'devpi_server_name is "_": it has to be the DNS name'),
+    "devpi_replica": ({"devpi_role": "replica"}, "must be one of: primary, got: replica"),
+    "devpi_both_webs": (
+        {"devpi_plugins": ["devpi-web", "devpi-admin"]},
+        "devpi_plugins has devpi-web and devpi-admin, which are two web interfaces",
+    ),
+    "devpi_unknown_plugin": ({"devpi_plugins": ["devpi-quota"]}, "Got no match for: devpi-quota"),
+    "devpi_lockdown_without_web": ({"devpi_plugins": []}, "devpi_lockdown needs the login page of devpi-web"),
+    "devpi_ldap_without_configuration": (
+        {"devpi_plugins": ["devpi-web", "devpi-ldap"]},
+        "set ldap-config in devpi_options to the path",
+    ),
+    "devpi_mirror_without_network": (
+        {"devpi_network": False},
+        "root/pypi needs the network: set devpi_root_pypi: false",
+    ),
+    "devpi_own_option": ({"devpi_options": {"threads": 4}}, "devpi_options cannot have threads: set devpi_threads"),
+    "devpi_open_to_all": ({"devpi_options": {"restrict-modify": ""}}, "restrict-modify in devpi_options is empty"),
+    "devpi_misspelt_variable": ({"devpi_lock_down": True}, "Did you mean devpi_lockdown?"),
+    "devpi_same_ports": ({"devpi_http_port": 58443}, "devpi_http_port and devpi_https_port are both 58443"),
+    "devpi_no_threads": ({"devpi_threads": 0}, "devpi_threads is 0: it has to be from 1 to 1000"),
+    "devpi_root_folder": (
+        {"devpi_server_dir": "/data"},
+        'devpi_server_dir is "/data": it has to be an absolute path of',
+    ),
+    "devpi_bad_index": (
+        {"devpi_default_index": "dev"},
+        'devpi_default_index is "dev": it has to be the name of an index',
+    ),
+    "devpi_forbidden_user": ({"devpi_users": [{"name": "dev:ops"}]}, 'devpi forbids the user name "dev:ops"'),
+    "devpi_misspelt_key": (
+        {"devpi_indexes": [{"name": "root/dev", "volatil": False}]},
+        "devpi_indexes.volatil. Supported parameters",
+    ),
+    "devpi_no_passphrase": ({"tls_ca_passphrase": None}, "tls_ca_passphrase is missing"),
+}
 # ... and those that need something made first
 MADE = {
     "port_in_use": "is in use by",
@@ -96,21 +146,20 @@ MADE = {
 }
 
 
-def run(inventory: dict[str, Any], folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run the playbook in check mode; return the report of the JSON callback."""
+def run(groups: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """Run the playbook in check mode on hosts by *groups*; return the report of the JSON callback."""
     # A machine whose firewalls all stand still, whatever runs on this one
     still = folder / "bin" / "systemctl"
     still.parent.mkdir(exist_ok=True)
     still.write_text("#!/bin/sh\nexit 3\n")
     still.chmod(0o755)
     path = folder / "hosts.yml"
-    path.write_text(yaml.safe_dump({"pypiserver": {"hosts": inventory}}))
+    path.write_text(yaml.safe_dump({name: {"hosts": hosts} for name, hosts in groups.items()}))
     done = subprocess.run(
         [
             str(Path(sys.executable).parent / "ansible-playbook"),
             "--check",
             f"--inventory={path}",
-            *arguments,
             str(ROOT / "playbooks/deploy_index.yml"),
         ],
         cwd=ROOT,
@@ -149,14 +198,28 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
             "other_name": certificate(folder / "other", "other.example.org"),
         }
         faults = {**{name: fault for name, (fault, _words) in CASES.items()}, **made}
-        local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
         # A port that nothing listens on, so that the taken one is the only fault
         free = {"pypiserver_https_port": 58443}
-        yield run({name: {**local, **GOOD, **free, **fault} for name, fault in faults.items()}, folder)
+        devpi_free = {"devpi_https_port": 58443}
+        reports = [
+            # Ansible leaves out a play when all hosts of the one before it have failed
+            run({group: {name: {**LOCAL, **values} for name, values in hosts.items()}}, folder)
+            for group, hosts in {
+                "pypiserver": {name: {**GOOD, **free, **fault} for name, fault in faults.items()},
+                "devpi_primary": {
+                    name: {**DEVPI, **devpi_free, **fault} for name, (fault, _words) in DEVPI_CASES.items()
+                },
+            }.items()
+        ]
+        yield {
+            "plays": [play for report in reports for play in report["plays"]],
+            "stats": {host: stats for report in reports for host, stats in report["stats"].items()},
+        }
 
 
 @pytest.mark.parametrize(
-    ("host", "words"), [*((name, words) for name, (_fault, words) in CASES.items()), *MADE.items()]
+    ("host", "words"),
+    [*((name, words) for name, (_fault, words) in (CASES | DEVPI_CASES).items()), *MADE.items()],
 )
 def test_the_fault_is_named_and_nothing_is_changed(report: dict[str, Any], host: str, words: str) -> None:
     assert words in said(report, host)
@@ -164,10 +227,21 @@ def test_the_fault_is_named_and_nothing_is_changed(report: dict[str, Any], host:
     assert (stats["changed"], stats["failures"], stats["unreachable"]) == (0, 1, 0)
 
 
-def test_a_host_without_a_known_backend(tmp_path: Path) -> None:
-    inventory = tmp_path / "more.yml"
-    inventory.write_text(yaml.safe_dump({"index": {"hosts": {"stray": None}, "children": {"pypiserver": None}}}))
-    local = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    found = run({"good": {**local, **GOOD}}, tmp_path, f"--inventory={inventory}")
-    assert "No backend is known for stray" in said(found, "good")
-    assert found["stats"]["good"]["changed"] == 0
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"pypiserver": {"good": GOOD}, "index": {"good": {}, "stray": {}}}, "No backend is known for stray"),
+        (
+            {"pypiserver": {"good": GOOD, "two": GOOD}, "devpi_primary": {"two": DEVPI}},
+            "two cannot have more than one backend",
+        ),
+    ],
+    ids=["no_backend", "two_backends"],
+)
+def test_every_index_host_has_one_backend(
+    groups: dict[str, dict[str, dict[str, Any]]], words: str, tmp_path: Path
+) -> None:
+    local = {group: {host: {**LOCAL, **values} for host, values in hosts.items()} for group, hosts in groups.items()}
+    found = run(local, tmp_path)
+    assert words in said(found, "good")
+    assert {stats["changed"] for stats in found["stats"].values()} == {0}
