@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _current_json, _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import _auth_json, _current_json, _netrc, _pypirc
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -101,7 +101,7 @@ def resolve(request: Request, lenient: bool = False) -> tuple[list[Wanted], list
     for user, account in accounts:
         wanted.extend(_logins(user, account, request))
         if request.devpi_index:
-            wanted.append(_current(account, request.devpi_index))
+            wanted.extend(_devpi(user, account, request.devpi_index))
     if request.anchor:
         data = request.anchor.certificate.strip().encode() + b"\n"
         path = request.anchor.path
@@ -207,12 +207,23 @@ def _logins(user: User, account: Account, request: Request) -> list[Wanted]:
     return found
 
 
-def _current(account: Account, index_url: str) -> Wanted:
-    def into_current(existing: bytes) -> bytes:
-        return _current_json.merge(existing, index_url)
+def _devpi(user: User, account: Account, index_url: str) -> list[Wanted]:
+    folder = os.path.join(account.home, ".devpi/client")
 
-    path = os.path.join(account.home, ".devpi/client/current.json")
-    return Wanted(path, account, 0o600, into_current, "current_json", _current_json.KEYS, parent_mode=0o700)
+    def into_current(existing: bytes) -> bytes:
+        return _current_json.merge(existing, index_url, user.username)
+
+    def into_auth(existing: bytes) -> bytes:
+        return _auth_json.merge(existing, index_url, user.username, user.password)
+
+    def file(name: str, merge: Callable[[bytes], bytes], kind: str, keys: tuple[str, ...]) -> Wanted:
+        return Wanted(os.path.join(folder, name), account, 0o600, merge, kind, keys, parent_mode=0o700)
+
+    current_keys = tuple(_current_json.settings(index_url, user.username))
+    found = [file("current.json", into_current, "current_json", current_keys)]
+    if user.username:
+        found.append(file("auth.json", into_auth, "auth_json", (_auth_json.key(index_url, user.username),)))
+    return found
 
 
 def _whole(data: bytes) -> Callable[[bytes], bytes]:

@@ -1,8 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The index in a person's ~/.devpi/client/current.json, with everything else in that file kept.
 
-That file is what ``devpi use URL`` writes and every command of devpi-client reads. It holds no login: devpi-client sends
-the one of the netrc.
+That file is what ``devpi use URL`` writes and every command of devpi-client reads. The login stands in auth.json.
 """
 
 from __future__ import annotations
@@ -15,54 +14,57 @@ FEATURES = ["push-no-docs", "push-only-docs", "push-register-project", "server-k
 
 
 class CurrentError(ValueError):
-    """The file is not devpi-client's; the message does not quote it (old ones hold a login)."""
+    """The file is not devpi-client's; the message does not quote it (it may hold a login)."""
 
 
-def settings(index_url: str) -> dict[str, Any]:
-    """Return what devpi-client has to know of an index, from its URL (https://HOST/USER/INDEX/)."""
+def root_url(index_url: str) -> str:
+    """Return the URL of the server, with a slash at its end, from that of an index (https://HOST/USER/INDEX/)."""
+    return index_url.rstrip("/").rsplit("/", 2)[0] + "/"
+
+
+def settings(index_url: str, username: str = "") -> dict[str, Any]:
+    """Return what devpi-client has to know of an index, and as whom it comes ('' = nobody)."""
     index = index_url.rstrip("/")
-    root = index.rsplit("/", 2)[0]
-    return {
+    found: dict[str, Any] = {
         "index": index,
         "simpleindex": f"{index}/+simple/",
         "pypisubmit": f"{index}/",
-        "login": f"{root}/+login",
+        "login": f"{root_url(index)}+login",
         "features": FEATURES,
     }
+    return {**found, "username": username} if username else found
 
 
-KEYS = tuple(settings(""))
-
-
-def merge(existing: bytes, index_url: str) -> bytes:
-    """Return the file with this index; what devpi-client has learnt of the same server's features stays."""
-    before = _parse(existing)
-    ours = settings(index_url)
+def merge(existing: bytes, index_url: str, username: str = "") -> bytes:
+    """Return the file with this index and user; what devpi-client has learnt of the same server's features stays."""
+    before = parse(existing)
+    ours = settings(index_url, username)
     if before.get("login") == ours["login"] and before.get("features"):
         del ours["features"]
-    return _text(before | ours)
+    return encode(before | ours)
 
 
 def unmerge(current: bytes, original: bytes, keys: list[str]) -> bytes:
     """Return the file without what we put there, with the original values of these keys back in it."""
-    before = _parse(original)
-    rest = {key: value for key, value in _parse(current).items() if key not in keys}
+    before = parse(original)
+    rest = {key: value for key, value in parse(current).items() if key not in keys}
     rest |= {key: before[key] for key in keys if key in before}
-    return _text(rest) if rest else b""
+    return encode(rest) if rest else b""
 
 
 def redact(text: str) -> str:
     """Return the text without the login that old versions of devpi-client kept there."""
     try:
-        found = _parse(text.encode())
+        found = parse(text.encode())
     except CurrentError:
         return "(not shown: this is not a file of devpi-client)\n"
     if "auth" not in found:
         return text
-    return _text(found | {"auth": "********"}).decode()
+    return encode(found | {"auth": "********"}).decode()
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def parse(data: bytes) -> dict[str, Any]:
+    """Return what a file of devpi-client holds; CurrentError if it is none."""
     try:
         found = json.loads(data) if data.strip() else {}
     except ValueError:
@@ -72,6 +74,6 @@ def _parse(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _text(found: dict[str, Any]) -> bytes:
-    """Write it as devpi-client does, so that its own writing is no change."""
+def encode(found: dict[str, Any]) -> bytes:
+    """Return it as devpi-client does, so that its own writing is no change."""
     return json.dumps(found, indent=2, sort_keys=True).encode()

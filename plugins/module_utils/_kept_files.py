@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _current_json, _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import _auth_json, _current_json, _netrc, _pypirc
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -30,7 +30,7 @@ SIZE_LIMIT = 1024 * 1024  # bytes; a configuration file that is larger is none
 _TEMPORARY = ".pyindex-new"
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
 # Files of which only a part is ours, by kind. A 'text' file is ours as a whole
-_MERGED = {"netrc": _netrc, "pypirc": _pypirc, "current_json": _current_json}
+_MERGED = {"netrc": _netrc, "pypirc": _pypirc, "current_json": _current_json, "auth_json": _auth_json}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Wanted:
     """One managed file.
 
     ``merge`` gives the new contents from the present ones ('text' files ignore them); ``keys`` are what it merges
-    (machines of a netrc, sections of a .pypirc, keys of a current.json); ``command`` is run after the file has changed.
+    (machines of a netrc, sections of a .pypirc, keys and logins of devpi's files); ``command`` is run after the file has changed.
     """
 
     path: str

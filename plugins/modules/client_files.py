@@ -15,8 +15,8 @@ description:
   - What stood there before is kept. A file that is no longer declared, or every file with O(state=absent), becomes what
     it was before, with contents, mode and owner, and what did not exist is removed with the directories made for it.
   - Files in O(files) are replaced as a whole. If somebody has edited one since, a copy of that version is kept.
-    In V(~/.netrc) and V(~/.pypirc) only the login for this index is managed, and in devpi's V(current.json) only the
-    index; everything else in them stays.
+    In V(~/.netrc), V(~/.pypirc) and devpi's V(current.json) and V(auth.json) only the entry for this index is managed;
+    everything else in them stays.
   - Files in a directory of a user are read and written with the rights of that user, so that a link there leads
     nowhere they could not go themselves.
   - Passwords are shown in no output, not in the diff, and not in the system log.
@@ -104,8 +104,8 @@ options:
   devpi_index:
     description:
       - URL of the index that devpi's client uses, such as V(https://devpi.example.org/user/index/), for
-        V(~/.devpi/client/current.json) of each user in O(users). Without it no such file is written.
-      - devpi's client finds its login in V(~/.netrc).
+        V(~/.devpi/client/current.json) of each user in O(users), and their logins in V(auth.json) beside it. Without it
+        no such file is written.
     type: str
     default: ""
   trust_anchor:

@@ -81,6 +81,7 @@ def test_a_request_becomes_files_of_each_user(home: Path) -> None:
         str(home / ".netrc"): ("netrc", 0o600),
         str(home / ".pypirc"): ("pypirc", 0o600),
         str(home / ".devpi/client/current.json"): ("current_json", 0o600),
+        str(home / ".devpi/client/auth.json"): ("auth_json", 0o600),
         "/usr/local/share/ca-certificates/x.crt": ("text", 0o644),
     }
     written = {Path(item.path).name: item.merge(b"").decode() for item in wanted}
@@ -88,7 +89,9 @@ def test_a_request_becomes_files_of_each_user(home: Path) -> None:
     assert "repository = https://index1.example.org/\nusername = up\npassword = secret\n" in written[".pypirc"]
     assert "ca_cert = /ca.crt\n" in written[".pypirc"]
     assert '"index": "https://devpi.example.org/user/dev"' in written["current.json"]
+    assert '"username": "up"' in written["current.json"]
     assert "secret" not in written["current.json"]
+    assert "secret" in written["auth.json"]
 
 
 def test_a_user_without_a_login_has_the_index_of_devpi_too() -> None:

@@ -18,6 +18,8 @@ OURS = {
     "features": _current_json.FEATURES,
 }
 
+KEYS = [*OURS, "username"]
+
 
 def encoded(**content: Any) -> bytes:
     return json.dumps(content).encode()
@@ -45,6 +47,13 @@ def test_other_settings_stay_and_another_index_goes() -> None:
     assert merged == {**OURS, "venvdir": "/v", "username": "ann"}
 
 
+def test_the_user_is_named_where_there_is_one() -> None:
+    merged = _current_json.merge(encoded(username="ann"), URL, "bob")
+    assert json.loads(merged)["username"] == "bob"
+    back = _current_json.unmerge(merged, encoded(username="ann"), KEYS)
+    assert json.loads(back) == {"username": "ann"}
+
+
 def test_what_the_client_has_learnt_of_this_server_stays() -> None:
     learnt = encoded(login=OURS["login"], features=["new"])
     assert json.loads(_current_json.merge(learnt, URL))["features"] == ["new"]
@@ -55,12 +64,12 @@ def test_what_the_client_has_learnt_of_this_server_stays() -> None:
 def test_taking_it_out_brings_the_original_back() -> None:
     original = encoded(index="https://other/a/b", venvdir="/v")
     later = json.dumps({**json.loads(_current_json.merge(original, URL)), "username": "ann"}).encode()
-    back = _current_json.unmerge(later, original, list(_current_json.KEYS))
+    back = _current_json.unmerge(later, original, list(OURS))
     assert json.loads(back) == {"index": "https://other/a/b", "venvdir": "/v", "username": "ann"}
 
 
 def test_taking_it_out_of_a_file_that_held_nothing_else() -> None:
-    assert _current_json.unmerge(_current_json.merge(b"", URL), b"", list(_current_json.KEYS)) == b""
+    assert _current_json.unmerge(_current_json.merge(b"", URL), b"", KEYS) == b""
 
 
 @pytest.mark.parametrize("broken", [b"{", b"[1]", b"secret", b"\xff"])

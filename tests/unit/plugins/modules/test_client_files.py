@@ -81,7 +81,7 @@ def test_check_apply_check_apply_away(module: Module) -> None:
 
     would = module(check=True, **arguments)
     assert would["changed"] is True
-    assert [file["action"] for file in would["files"]] == ["updated", *["created"] * 4]
+    assert [file["action"] for file in would["files"]] == ["updated", *["created"] * 5]
     assert "edited by a person" in would["diff"][0]["before"]
     assert list(module.home.iterdir()) == []
 
@@ -108,13 +108,13 @@ def test_what_devpi_has_added_to_its_file_stays(module: Module) -> None:
     path.write_text('{"index": "https://other.example.org/a/b", "venvdir": "/v"}')
     module(**arguments)
     assert json.loads(path.read_text())["index"] == "https://index1.example.org/user/dev"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "username": "ann"}, indent=2, sort_keys=True))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "settrusted": True}, indent=2, sort_keys=True))
     assert module(**arguments)["changed"] is False
     module(**{**arguments, "state": "absent"})
     assert json.loads(path.read_text()) == {
         "index": "https://other.example.org/a/b",
         "venvdir": "/v",
-        "username": "ann",
+        "settrusted": True,
     }
 
 
