@@ -88,13 +88,15 @@ def source(value: str) -> str:
     return f"VALUE = {value!r}\n"
 
 
-def wheel(name: str, version: str, value: str = "", inside: str = "") -> tuple[str, bytes]:
-    """File name and content of a wheel. `inside`: the project that its metadata names, if another one."""
+def wheel(name: str, version: str, value: str = "", inside: str = "", needs: str = "") -> tuple[str, bytes]:
+    """File name and content of a wheel. `inside`: the project that its metadata names, if another one. `needs`: a
+    project that it depends on."""
     module = module_name(name)
     info = f"{module_name(inside or name)}-{version}.dist-info"
+    wanted = f"Requires-Dist: {needs}\n" if needs else ""
     files = {
         f"{module}.py": source(value or version),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {inside or name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {inside or name}\nVersion: {version}\n{wanted}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: acceptance\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{path},{_digest(text)},{len(text)}\n" for path, text in files.items()) + f"{info}/RECORD,,\n"

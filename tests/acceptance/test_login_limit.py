@@ -43,9 +43,10 @@ def lockout(index: Index, lockouts: dict[str, Lockout]) -> Lockout:
     limit = int(index["nginx_failed_logins_per_minute"])
     if not limit or not index.protected:
         pytest.skip(f"{index} limits no logins (nginx_failed_logins_per_minute), or asks nobody")
-    address, moment = local_address(), time.monotonic()
+    address = local_address()
     wrong = [knock(index, address, User("nobody", f"wrong-{number}")) for number in range(limit + 1)]
-    lockouts[index.machine.name] = Lockout(address, ask(index.machine, index, wrong), moment)
+    answers = ask(index.machine, index, wrong)
+    lockouts[index.machine.name] = Lockout(address, answers, time.monotonic())
     return lockouts[index.machine.name]
 
 
