@@ -36,7 +36,7 @@ def certificates(folder: Path) -> Certificates:
     paths = Certificates(folder / "ca.crt", folder / "site.crt", folder / "site.key")
     ca_key, site_key = (ec.generate_private_key(ec.SECP256R1()) for _unused in range(2))
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
-    names = [x509.DNSName(name) for name in ("index.pyindex.test", "other.pyindex.test")]
+    names = [x509.DNSName(name) for name in ("index.pyindex.test", "other.pyindex.test", "localhost")]
     start = datetime.now(UTC) - timedelta(hours=1)
 
     def builder(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
