@@ -16,6 +16,7 @@ from tests.unit.nginx.devpi_service import (
     devpi_server,
     documentation,
     release_fields,
+    token,
     upstream,
     wheel,
 )
@@ -44,7 +45,18 @@ class Index:
     front: Front
     authority: Path
     paths: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
     used: list[int] = field(default_factory=lambda: [1])
+
+    def token(self, user: str) -> dict[str, str]:
+        """The header of a login, as devpi's client sends it: the server checks it faster than a password."""
+        if user and user not in self.tokens:
+            self.tokens[user] = token(self.client(), user)
+        return {"X-Devpi-Auth": self.tokens[user]} if user else {}
+
+    @property
+    def needs_login(self) -> bool:
+        return bool(self.front.sites[0]["login_check"]["required"])
 
     @property
     def port(self) -> int:

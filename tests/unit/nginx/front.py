@@ -255,9 +255,9 @@ class Backend(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 @contextmanager
-def backend(path: Path) -> Iterator[None]:
+def backend(path: Path, handler: type[Echo] = Echo) -> Iterator[None]:
     """The backend on a Unix socket, until the end of the with statement."""
-    with Backend(str(path), Echo) as server:
+    with Backend(str(path), handler) as server:
         path.chmod(0o666)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
