@@ -1,4 +1,4 @@
-"""A certificate authority and a certificate for the tests, and a short folder for sockets."""
+"""A certificate authority and a certificate for the tests, a short folder for sockets, and real indexes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from tests.unit.nginx.devpi_index import Index
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,21 @@ def certificates(folder: Path) -> Certificates:
         )
     )
     return paths
+
+
+@pytest.fixture(scope="session")
+def locked(folder: Path, certificates: Certificates) -> Iterator[Index]:
+    """A real devpi-server behind its front, where reading needs a login."""
+    from tests.unit.nginx.devpi_index import running_index
+
+    with running_index(folder / "locked", certificates, lockdown=True) as index:
+        yield index
+
+
+@pytest.fixture(scope="session")
+def opened(folder: Path, certificates: Certificates) -> Iterator[Index]:
+    """The same where reading is open to all."""
+    from tests.unit.nginx.devpi_index import running_index
+
+    with running_index(folder / "open", certificates, lockdown=False) as index:
+        yield index

@@ -24,6 +24,15 @@ def place(**keys: Any) -> dict[str, Any]:
     return {**GOOD, "locations": [{"match": "/", "readers_file": "", **keys}]}
 
 
+CHECK = {"uri": "/check"}
+CHECKED: dict[str, Any] = {**GOOD, "login_check": CHECK, "locations": [{"match": "/"}]}
+
+
+def checked(**keys: Any) -> dict[str, Any]:
+    """The good site with a login check that has these keys."""
+    return {**CHECKED, "login_check": {**CHECK, **keys}}
+
+
 @pytest.mark.parametrize(
     ("site", "words"),
     [
@@ -45,10 +54,33 @@ def place(**keys: Any) -> dict[str, Any]:
         (place(match="/packages", files="/srv"), "its match must be a path that ends in /"),
         (place(match="~ ^/p/", files="/srv"), "its match must be a path that ends in /"),
         (place(match="/p/", files="srv"), 'files "srv" of "/p/" must be an absolute path'),
+        ({"locations": [{"match": "/"}]}, "says nothing of its readers"),
+        (place(access="public"), "are for sites with a login_check"),
+        ({"further_methods": ["PUSH"]}, "further_methods is for sites with a login_check"),
+        ({"login_check": CHECK}, "Use access"),
+        (checked(uri="check"), 'login_check.uri "check" must be a path'),
+        (checked(page="/login?x=$y"), 'login_check.page "/login?x=$y" must be a path'),
+        (checked(headers=["X Token"]), '"X Token" is no name'),
+        (checked(cookies=["a;b"]), '"a;b" is no name'),
+        ({**CHECKED, "dropped_headers": ["X:"]}, '"X:" is no name'),
+        ({**CHECKED, "further_methods": ["push"]}, "Write it in capital letters"),
+        ({**CHECKED, "readers_file": "/etc/readers"}, "have no use where the backend knows the logins"),
+        ({**CHECKED, "locations": [{"match": "/", "access": "all"}]}, "must be login, open, public or closed"),
+        (
+            {**CHECKED, "locations": [{"match": "/f/", "access": "public", "files": "/srv"}]},
+            "only after the login check",
+        ),
     ],
 )
 def test_bad_sites(site: dict[str, Any], words: str, tmp_path: Path) -> None:
     assert words in Front(tmp_path, [{**GOOD, **site}]).problems()
+
+
+def test_good_sites(tmp_path: Path) -> None:
+    full = checked(required=False, page="/+login", page_parameter="to", headers=["X-Token"], cookies=["ticket"])
+    files = {"match": "~ ^/[^/]+/f/", "files": "/srv", "immutable": True}
+    assert Front(tmp_path, [GOOD]).problems() == ""
+    assert Front(tmp_path, [{**full, "locations": [files, {"match": "/", "access": "open"}]}]).problems() == ""
 
 
 def test_nobody_to_ask(tmp_path: Path) -> None:

@@ -24,6 +24,27 @@ TYPICAL: Site = {
     "readers_file": READERS,
     "locations": [{"match": "= /", "readers_file": "", "writers_file": WRITERS}, FILES, PROXIED],
 }
+# A backend that knows the logins
+CHECKED: Site = {
+    **{key: value for key, value in TYPICAL.items() if key != "readers_file"},
+    "login_check": {
+        "uri": "/+check",
+        "page": "/+login",
+        "page_parameter": "to",
+        "headers": ["X-Token"],
+        "cookies": ["ticket"],
+    },
+    "further_methods": ["PUSH"],
+    "outside_url_header": "X-Outside",
+    "dropped_headers": ["X-Internal"],
+    "locations": [
+        {"match": "^~ /closed", "access": "closed"},
+        {"match": "= /open", "access": "open"},
+        {"match": "/public/", "access": "public", "immutable": True},
+        {"match": "~ ^/[^/]+/f/", "files": "/srv/files", "immutable": True},
+        {"match": "/"},
+    ],
+}
 # What gixy is not asked for, and why
 NOT_ASKED = [
     # It would have us cache open files for speed, and so serve old versions of replaced ones
@@ -45,6 +66,13 @@ CASES: dict[str, tuple[list[Site], dict[str, Any]]] = {
     "below a path": ([{**TYPICAL, "locations": [{**PROXIED, "match": "/python/"}]}], {}),
     "a pattern": ([{**TYPICAL, "locations": [{**PROXIED, "match": "~ ^/[a-z]+$"}]}], {}),
     "two that share ports": ([TYPICAL, {**TYPICAL, "name": "b-1", "server_name": "other.pyindex.test"}], {}),
+    "login check": ([CHECKED], {}),
+    "login check by tcp": ([{**CHECKED, "upstream": "127.0.0.1:3141"}], {}),
+    "login check of the reluctant": (
+        [{**CHECKED, "login_check": {"uri": "/check", "required": False}, "locations": [{"match": "/x/"}]}],
+        {"nginx_failed_logins_per_minute": 0},
+    ),
+    "login check beside passwords": ([TYPICAL, {**CHECKED, "name": "b", "server_name": "other.pyindex.test"}], {}),
     "another port each": (
         [TYPICAL, {**TYPICAL, "name": "tcp", "http_port": 0, "https_port": "own", "upstream": "127.0.0.1:3141"}],
         {},
