@@ -1,46 +1,42 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """One login in a person's ~/.devpi/client/auth.json, with everything else in that file kept.
 
-That file is what ``devpi login`` writes and every command of devpi-client reads. It has a token there, which ends after ten
-hours; devpi-server takes the password in the same place. Most commands would do with the netrc, but not ``devpi test``
-of an index that asks who reads it, and not ``devpi index``.
+devpi-client sends the login of the netrc but in one case: ``devpi test`` downloads without it. What is written here is for
+the files of one index only. A login for the whole server would also become a part of the URL that ``devpi test`` hands to
+pip, and pip hands it on to its helpers in their arguments, where everybody on the host can read it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.pyindex.fleet.plugins.module_utils import _current_json
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
-Logins = list[list[str]]
-
-
-def key(index_url: str, username: str) -> str:
-    """Return what stands for this login in the list that `unmerge` takes."""
-    return f"{_current_json.root_url(index_url)} {username}"
+def key(index_url: str) -> str:
+    """Return what devpi-client looks up for the files of an index (https://HOST/USER/INDEX/): a URL with its port."""
+    url = urlsplit(index_url.rstrip("/") + "/+f/")
+    if ":" not in url.netloc:
+        url = url._replace(netloc=f"{url.netloc}:{'80' if url.scheme == 'http' else '443'}")
+    return url.geturl()
 
 
 def merge(existing: bytes, index_url: str, username: str, password: str) -> bytes:
-    """Return the file with this login, the first one of its server, and with every other login as it was."""
+    """Return the file with this login for the files of this index, and with everything else as it was."""
     found = _current_json.parse(existing)
-    root = _current_json.root_url(index_url)
-    others = [login for login in _logins(found, root) if login[0] != username]
-    return _with(found, {root: [[username, password], *others]})
+    return _current_json.encode({**found, "basic_auth": {**_logins(found), key(index_url): [username, password]}})
 
 
 def unmerge(current: bytes, original: bytes, keys: list[str]) -> bytes:
-    """Return the file without our logins, with the original logins of the same users back in it."""
-    found, before = _current_json.parse(current), _current_json.parse(original)
-    after: dict[str, Logins] = {}
-    for root, username in (each.rsplit(" ", 1) for each in keys):
-        back = [login for login in _logins(before, root) if login[0] == username]
-        now = after.get(root, _logins(found, root))
-        after[root] = back + [login for login in now if login[0] != username]
-    text = _with(found, after)
-    return b"" if text == b"{}" else text
+    """Return the file without our logins, with the original ones for the same URLs back in it."""
+    found, before = _current_json.parse(current), _logins(_current_json.parse(original))
+    logins = {url: login for url, login in _logins(found).items() if url not in keys}
+    logins |= {url: before[url] for url in keys if url in before}
+    rest = {name: value for name, value in found.items() if name != "basic_auth"}
+    if logins:
+        rest["basic_auth"] = logins
+    return _current_json.encode(rest) if rest else b""
 
 
 def redact(text: str) -> str:
@@ -51,30 +47,12 @@ def redact(text: str) -> str:
         return "(not shown: this is not a file of devpi-client)\n"
     if not found:
         return text
-    hidden: dict[str, Any] = {
-        root: [[login[0], "********"] for login in _logins(found, root)] for root in _roots(found)
-    }
-    rest = dict.fromkeys(set(found) - {"auth"}, "********")
-    return _current_json.encode({**rest, "auth": hidden}).decode()
+    hidden: dict[str, Any] = dict.fromkeys(found, "********")
+    if _logins(found):
+        hidden["basic_auth"] = dict.fromkeys(_logins(found), "********")
+    return _current_json.encode(hidden).decode()
 
 
-def _roots(found: dict[str, Any]) -> Iterable[str]:
-    auth = found.get("auth")
-    return list(auth) if isinstance(auth, dict) else []
-
-
-def _logins(found: dict[str, Any], root: str) -> Logins:
-    """Return the logins of a server: pairs of a name and a password or token."""
-    auth = found.get("auth")
-    logins = auth.get(root) if isinstance(auth, dict) else None
-    if not isinstance(logins, list):
-        return []
-    return [login for login in logins if isinstance(login, list) and len(login) == 2]
-
-
-def _with(found: dict[str, Any], changed: dict[str, Logins]) -> bytes:
-    auth = found.get("auth")
-    logins = {**(auth if isinstance(auth, dict) else {}), **changed}
-    logins = {root: some for root, some in logins.items() if some}
-    rest = {name: value for name, value in found.items() if name != "auth"}
-    return _current_json.encode({**rest, "auth": logins} if logins else rest)
+def _logins(found: dict[str, Any]) -> dict[str, Any]:
+    logins = found.get("basic_auth")
+    return logins if isinstance(logins, dict) else {}

@@ -211,7 +211,7 @@ def _devpi(user: User, account: Account, index_url: str) -> list[Wanted]:
     folder = os.path.join(account.home, ".devpi/client")
 
     def into_current(existing: bytes) -> bytes:
-        return _current_json.merge(existing, index_url, user.username)
+        return _current_json.merge(existing, index_url)
 
     def into_auth(existing: bytes) -> bytes:
         return _auth_json.merge(existing, index_url, user.username, user.password)
@@ -219,10 +219,9 @@ def _devpi(user: User, account: Account, index_url: str) -> list[Wanted]:
     def file(name: str, merge: Callable[[bytes], bytes], kind: str, keys: tuple[str, ...]) -> Wanted:
         return Wanted(os.path.join(folder, name), account, 0o600, merge, kind, keys, parent_mode=0o700)
 
-    current_keys = tuple(_current_json.settings(index_url, user.username))
-    found = [file("current.json", into_current, "current_json", current_keys)]
+    found = [file("current.json", into_current, "current_json", _current_json.KEYS)]
     if user.username:
-        found.append(file("auth.json", into_auth, "auth_json", (_auth_json.key(index_url, user.username),)))
+        found.append(file("auth.json", into_auth, "auth_json", (_auth_json.key(index_url),)))
     return found
 
 

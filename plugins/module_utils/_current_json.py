@@ -1,7 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The index in a person's ~/.devpi/client/current.json, with everything else in that file kept.
 
-That file is what ``devpi use URL`` writes and every command of devpi-client reads. The login stands in auth.json.
+That file is what ``devpi use URL`` writes and every command of devpi-client reads. It holds no login: devpi-client sends
+that of the netrc.
 """
 
 from __future__ import annotations
@@ -17,28 +18,26 @@ class CurrentError(ValueError):
     """The file is not devpi-client's; the message does not quote it (it may hold a login)."""
 
 
-def root_url(index_url: str) -> str:
-    """Return the URL of the server, with a slash at its end, from that of an index (https://HOST/USER/INDEX/)."""
-    return index_url.rstrip("/").rsplit("/", 2)[0] + "/"
-
-
-def settings(index_url: str, username: str = "") -> dict[str, Any]:
-    """Return what devpi-client has to know of an index, and as whom it comes ('' = nobody)."""
+def settings(index_url: str) -> dict[str, Any]:
+    """Return what devpi-client has to know of an index, from its URL (https://HOST/USER/INDEX/)."""
     index = index_url.rstrip("/")
-    found: dict[str, Any] = {
+    root = index.rsplit("/", 2)[0]
+    return {
         "index": index,
         "simpleindex": f"{index}/+simple/",
         "pypisubmit": f"{index}/",
-        "login": f"{root_url(index)}+login",
+        "login": f"{root}/+login",
         "features": FEATURES,
     }
-    return {**found, "username": username} if username else found
 
 
-def merge(existing: bytes, index_url: str, username: str = "") -> bytes:
-    """Return the file with this index and user; what devpi-client has learnt of the same server's features stays."""
+KEYS = tuple(settings(""))
+
+
+def merge(existing: bytes, index_url: str) -> bytes:
+    """Return the file with this index; what devpi-client has learnt of the same server's features stays."""
     before = parse(existing)
-    ours = settings(index_url, username)
+    ours = settings(index_url)
     if before.get("login") == ours["login"] and before.get("features"):
         del ours["features"]
     return encode(before | ours)

@@ -18,7 +18,7 @@ OURS = {
     "features": _current_json.FEATURES,
 }
 
-KEYS = [*OURS, "username"]
+KEYS = list(_current_json.KEYS)
 
 
 def encoded(**content: Any) -> bytes:
@@ -47,13 +47,6 @@ def test_other_settings_stay_and_another_index_goes() -> None:
     assert merged == {**OURS, "venvdir": "/v", "username": "ann"}
 
 
-def test_the_user_is_named_where_there_is_one() -> None:
-    merged = _current_json.merge(encoded(username="ann"), URL, "bob")
-    assert json.loads(merged)["username"] == "bob"
-    back = _current_json.unmerge(merged, encoded(username="ann"), KEYS)
-    assert json.loads(back) == {"username": "ann"}
-
-
 def test_what_the_client_has_learnt_of_this_server_stays() -> None:
     learnt = encoded(login=OURS["login"], features=["new"])
     assert json.loads(_current_json.merge(learnt, URL))["features"] == ["new"]
@@ -64,7 +57,7 @@ def test_what_the_client_has_learnt_of_this_server_stays() -> None:
 def test_taking_it_out_brings_the_original_back() -> None:
     original = encoded(index="https://other/a/b", venvdir="/v")
     later = json.dumps({**json.loads(_current_json.merge(original, URL)), "username": "ann"}).encode()
-    back = _current_json.unmerge(later, original, list(OURS))
+    back = _current_json.unmerge(later, original, KEYS)
     assert json.loads(back) == {"index": "https://other/a/b", "venvdir": "/v", "username": "ann"}
 
 
