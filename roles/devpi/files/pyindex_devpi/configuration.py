@@ -17,7 +17,7 @@ COMMANDS = {"configfile", "help", "passwd", "version"}
 
 def known_options() -> dict[str, argparse.Action]:
     """Return the options that the installed devpi-server has with its plugins, by their names in the file."""
-    actions = get_parser(get_pluginmanager())._actions  # noqa: SLF001 - argparse has no other list of them
+    actions = get_parser(get_pluginmanager())._actions
     named = {
         option.removeprefix("--"): action
         for action in actions
@@ -44,9 +44,9 @@ def _problems(options: Mapping[str, object], known: Mapping[str, argparse.Action
 
 def _wanted(action: argparse.Action, value: object) -> str | None:
     """Return what *value* has to be, None when it is."""
-    if isinstance(action, argparse._StoreTrueAction | argparse._StoreFalseAction):  # noqa: SLF001
+    if isinstance(action, argparse._StoreTrueAction | argparse._StoreFalseAction):
         return None if _is_true_or_false(value) else "true or false"
-    if isinstance(action, argparse._AppendAction):  # noqa: SLF001
+    if isinstance(action, argparse._AppendAction):
         return None if isinstance(value, list) and all(isinstance(part, str) for part in value) else "a list"
     if action.dest == "storage" and isinstance(value, dict):
         return None

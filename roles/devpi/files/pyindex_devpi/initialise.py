@@ -24,7 +24,7 @@ def initialise(
     settings.
     """
     # From its first moment: as soon as it runs, devpi-server asks a mirror for the list of all its projects
-    devpi_server.main._pypi_ixconfig_default.update(mirror)  # noqa: SLF001 - devpi-init has no option for it
+    devpi_server.main._pypi_ixconfig_default.update(mirror)
     # Nobody else needs to read the database
     os.umask(0o077)
     arguments = ["devpi-init", "--configfile", os.devnull, "--role", "primary", "--serverdir", folder]
