@@ -14,13 +14,13 @@ from pyramid.request import Request
 CREDENTIALS = ("Authorization", "X-Devpi-Auth")
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def devpiserver_authcheck_always_ok(request: Request) -> bool:  # noqa: ARG001 - named by devpi-server
     """Return False: no address passes unseen."""
     return False
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def devpiserver_authcheck_unauthorized(request: Request) -> bool | None:
     """Return True for a *request* whose credentials are wrong, None to let others decide."""
     if any(request.headers.get(name) for name in CREDENTIALS) and not request.authenticated_userid:
