@@ -1,10 +1,12 @@
 #!/bin/sh
-# Install what the unit tests need beside .venv: nginx, which checks the configuration that our role writes.
-# Does nothing when it is there. Leaves no web server running and none that starts at boot.
+# Install what the unit tests need beside .venv: a devpi-server from the role's locks, in .cache, and nginx, which checks
+# the configuration that our role writes. Does nothing when they are there. Leaves no web server running and none that starts at boot.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=molecule/shared/lib.sh
 . "${root}/molecule/shared/lib.sh"
+
+"${root}/.venv/bin/python" "${root}/tests/devpi_server.py" >/dev/null
 
 set -- nginx libnginx-mod-http-lua
 missing=""

@@ -119,7 +119,7 @@ class Client:
         self._call("PUT", f"/{quote(name)}", options)
 
     def modify_index(self, name: str, options: Mapping[str, Any]) -> None:
-        """Set all options of an index. devpi resets options of plugins that are left out."""
+        """Set the options given. devpi resets those of plugins that are left out."""
         self._call("PATCH", f"/{quote(name)}", options)
 
     def delete_index(self, name: str) -> None:

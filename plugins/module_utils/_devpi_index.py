@@ -91,6 +91,20 @@ def may_have_others(plugins: Iterable[str] | None) -> bool:
     return plugins is None or bool(set(plugins) - _KNOWN_PLUGINS)
 
 
+def resent(current: Mapping[str, Any], plugins: Iterable[str] | None) -> dict[str, Any]:
+    """Return the options of *current* that have to go with every change: devpi resets those of plugins otherwise.
+
+    Those that a plugin has left behind that is no longer loaded are not among them, devpi would refuse them.
+    """
+    own = OPTIONS.get(current.get("type", ""), {})
+    of_plugins = known_options(current["type"], plugins, ()) if current.get("type") in OPTIONS else {}
+    return {
+        name: value
+        for name, value in current.items()
+        if name not in own and name != "type" and (name in of_plugins or may_have_others(plugins))
+    }
+
+
 def option_problems(index_type: str, options: Mapping[str, Any], known: Mapping[str, str], others: bool) -> list[str]:
     """Return what is wrong with the declared *options*; *others* says that unknown ones may be right as well."""
     problems = []

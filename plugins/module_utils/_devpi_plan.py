@@ -6,6 +6,7 @@ Everything is checked before the first change, so that a plan with a mistake in 
 
 from __future__ import annotations
 
+import contextlib
 import graphlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -119,16 +120,16 @@ class _Server:
         known = ix.OPTIONS[index_type]
         if all(name in known for name in names):
             return known, False
+        return ix.known_options(index_type, self.plugins, self.indexes.values()), ix.may_have_others(self.plugins)
+
+    @property
+    def plugins(self) -> list[str] | None:
+        """The distributions that the server has loaded; None if it does not say."""
         if not self._asked:
             self._asked = True
-            try:
+            with contextlib.suppress(PermissionDeniedError):
                 self._plugins = list(self._client.status().get("versioninfo", {})) or None
-            except PermissionDeniedError:
-                self._plugins = None
-        return (
-            ix.known_options(index_type, self._plugins, self.indexes.values()),
-            ix.may_have_others(self._plugins),
-        )
+        return self._plugins
 
 
 def plan(declared: Declared, client: Client) -> Todo:
@@ -163,8 +164,8 @@ def apply(todo: Todo, client: Client | None, result: dict[str, Any]) -> None:
 
 def _raise(problems: list[str]) -> None:
     if problems:
-        listed = problems[0] if len(problems) == 1 else "".join(f"\n- {problem}" for problem in problems)
-        raise InvalidPlanError(f"Nothing was changed, as this cannot be: {listed}")
+        listed = f" {problems[0]}" if len(problems) == 1 else "".join(f"\n- {problem}" for problem in problems)
+        raise InvalidPlanError(f"Nothing was changed, as this cannot be:{listed}")
 
 
 def _problems_in_themselves(declared: Declared) -> list[str]:
@@ -342,9 +343,9 @@ def _plan_indexes(declared: Declared, server: _Server, result: Todo) -> None:
         changed = ix.difference(known, options, current)
         if changed:
             before = {key: current.get(key) for key in changed}
-            # devpi resets options of plugins that a change does not name
-            whole = {**current, **changed}
-            result.changes.append(_change("modify", "index", name, before, changed, _modify_index(name, whole)))
+            own = set(current) <= {"type", *ix.OPTIONS[index.type]}
+            sent = changed if own else {**ix.resent(current, server.plugins), **changed}
+            result.changes.append(_change("modify", "index", name, before, changed, _modify_index(name, sent)))
 
 
 def _plan_removals(server: _Server, removed: tuple[list[str], list[str]], result: Todo) -> None:
@@ -389,7 +390,7 @@ def _modify_index(name: str, options: Options) -> Callable[[Client], None]:
 def _delete_index(name: str, options: Options) -> Callable[[Client], None]:
     def do(client: Client) -> None:
         if not options.get("volatile", True):
-            client.modify_index(name, {**options, "volatile": True})
+            client.modify_index(name, {"volatile": True})
         client.delete_index(name)
 
     return do

@@ -206,7 +206,9 @@ ARGUMENTS: dict[str, Any] = {
     "file": {"type": "str"},
     "force": {"type": "bool", "default": False},
 }
-REQUIRED_IF = [("state", "promoted", ("project", "version", "from_index")), ("state", "absent", ("project", "version"))]
+# Not required_if, which takes a null for a value
+NEEDED = {"promoted": ("project", "version", "from_index"), "absent": ("project", "version")}
+SOME_OF = ("files", "directory", "documentation")
 
 
 def make_present(module: AnsibleModule, client: Client, result: dict[str, Any]) -> None:
@@ -288,13 +290,15 @@ def _diff(index: str, before: dict[str, str], after: dict[str, str]) -> dict[str
 
 def main() -> None:
     """Compare, and unless only checking, act."""
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True, no_log=True, required_if=REQUIRED_IF, **ONE_ADDRESS)
+    module = AnsibleModule(ARGUMENTS, supports_check_mode=True, no_log=True, **ONE_ADDRESS)
     result: dict[str, Any] = {"changed": False}
-    make = {"present": make_present, "promoted": make_promoted, "absent": make_absent}[module.params["state"]]
-    if module.params["state"] == "present" and not any(
-        module.params[name] for name in ("files", "directory", "documentation")
-    ):
-        module.fail_json(msg="state is present: give files, directory or documentation", **result)
+    state = module.params["state"]
+    missing = [name for name in NEEDED.get(state, ()) if not module.params[name]]
+    if state == "present" and not any(module.params[name] for name in SOME_OF):
+        missing = ["one of " + ", ".join(SOME_OF)]
+    if missing:
+        module.fail_json(msg=f"state is {state}: give {', '.join(missing)}", **result)
+    make = {"present": make_present, "promoted": make_promoted, "absent": make_absent}[state]
     try:
         make(module, client_from(module.params), result)
     except DevpiError as error:
