@@ -128,6 +128,7 @@ def documentation(text: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("index.html", f"<html><body>{text}</body></html>")
+        archive.writestr("ä %.html", text)
         archive.writestr("deep/page.html", f"<html><body>deep {text}</body></html>")
     return stream.getvalue()
 

@@ -60,7 +60,7 @@ KINDS = {
     "pip": ["Accept: application/vnd.pypi.simple.v1+json", "User-Agent: pip/25.0"],
 }
 # Not seen, asked for a login, refused by nginx (400), or led to the login page
-REFUSED = {302, 308, 400, 401, 403, 404, 405}
+REFUSED = {0, 302, 308, 400, 401, 403, 404, 405, 414, 421, 505}
 
 
 def spellings(path: str) -> Iterator[str]:

@@ -63,6 +63,7 @@ def checked(**keys: Any) -> dict[str, Any]:
         (checked(headers=["X Token"]), '"X Token" is no name'),
         (checked(cookies=["a;b"]), '"a;b" is no name'),
         ({**CHECKED, "dropped_headers": ["X:"]}, '"X:" is no name'),
+        ({**CHECKED, "backend_files": "docs"}, 'backend_files "docs" must be an absolute path'),
         ({**CHECKED, "further_methods": ["push"]}, "Write it in capital letters"),
         ({**CHECKED, "readers_file": "/etc/readers"}, "have no use where the backend knows the logins"),
         ({**CHECKED, "locations": [{"match": "/", "access": "all"}]}, "must be login, open, public or closed"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -233,6 +234,23 @@ def test_people_see_the_login_page(headers: dict[str, str], site: Site) -> None:
 def test_addresses_that_can_be_read_in_two_ways(path: str, site: Site) -> None:
     assert site.client.status("GET", path, GOOD) in (400, 404)
     assert Judge.asked == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/pages/ä", "/pages/ß/漢字", "/pages/😀.html", "/pages/a b+c%", "/pages/~(x)!$&',;=:@"]
+)
+def test_names_in_all_languages(path: str, site: Site) -> None:
+    address = quote(path, safe="/~()!$&',;=:@+")
+    assert site.client.ask("GET", address, login=GOOD).seen()["path"] == address
+
+
+@pytest.mark.parametrize(
+    "octets",
+    ["%ff", "%c3", "%c0%ae", "%c1%bf", "%e0%80%af", "%ed%a0%80", "%f0%80%80%af", "%f4%90%80%80", "%80", "%e6%bc"],
+)
+def test_what_is_no_text_is_no_address(octets: str, site: Site) -> None:
+    for address in (f"/pages/{octets}", f"/pages/{octets}x/y", f"/pages/%c3%a4{octets}"):
+        assert site.client.status("GET", address, GOOD) == 404
 
 
 def test_methods(site: Site) -> None:

@@ -37,6 +37,7 @@ CHECKED: Site = {
     "further_methods": ["PUSH"],
     "outside_url_header": "X-Outside",
     "dropped_headers": ["X-Internal"],
+    "backend_files": "/srv/docs",
     "locations": [
         {"match": "^~ /closed", "access": "closed"},
         {"match": "= /open", "access": "open"},
