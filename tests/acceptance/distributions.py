@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import random
 import subprocess
 import sys
 import tarfile
@@ -88,9 +89,11 @@ def source(value: str) -> str:
     return f"VALUE = {value!r}\n"
 
 
-def wheel(name: str, version: str, value: str = "", inside: str = "", needs: str = "") -> tuple[str, bytes]:
+def wheel(
+    name: str, version: str, value: str = "", inside: str = "", needs: str = "", ballast: int = 0
+) -> tuple[str, bytes]:
     """File name and content of a wheel. `inside`: the project that its metadata names, if another one. `needs`: a
-    project that it depends on."""
+    project that it depends on. `ballast`: so many bytes more, of the kind that cannot be compressed."""
     module = module_name(name)
     info = f"{module_name(inside or name)}-{version}.dist-info"
     wanted = f"Requires-Dist: {needs}\n" if needs else ""
@@ -103,7 +106,10 @@ def wheel(name: str, version: str, value: str = "", inside: str = "", needs: str
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(path, text)
+            # Without the time: the same release is the same bytes
+            archive.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED)
+        if ballast:
+            archive.writestr(zipfile.ZipInfo(f"{info}/ballast"), random.Random(name).randbytes(ballast))
     return f"{module}-{version}-py3-none-any.whl", memory.getvalue()
 
 

@@ -9,13 +9,20 @@ from .machines import Machine
 
 pytestmark = [pytest.mark.disruptive, pytest.mark.place(2)]
 
-FOLDERS = ["/etc/pip.conf", "/etc/xdg/pip", "/etc/uv", "/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source"]
+FOLDERS = [
+    "/etc/pip.conf",
+    "/etc/xdg/pip",
+    "/etc/uv",
+    "/etc/profile.d",
+    "/usr/local/share/ca-certificates",
+    "/etc/pki/ca-trust/source",
+]
 
 
 def places(client: Client) -> list[str]:
     """Everything that pip_client may write on that host."""
     homes = [client.machine.home(account.name) for account in client.accounts]
-    below = (".config/pip", ".config/uv", ".pip", ".netrc", ".pypirc")
+    below = (".config/pip", ".config/uv", ".pip", ".netrc", ".pypirc", ".devpi")
     return [
         *FOLDERS,
         *(f"{home}/{name}" for home in homes for name in below),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
 
 from .devpi import JSON, People, file_path, listing, put
-from .distributions import PREFIX, module_name, wheel
+from .distributions import PREFIX, wheel
 from .expectations import DEVPI_IDENTITIES, UNKNOWN, Action, Identity, expected_devpi_status
 from .indexes import Devpi, Stage, User
 from .kinds import DEVPI
@@ -32,49 +31,20 @@ class Deed:
     after: str
 
 
-def try_everything(index: Devpi, stage: Stage, user: User | None, name: str, *, stranger: bool) -> dict[Action, Deed]:
-    """Do each thing once, with project `name`, of which releases 1.0 and 2.0 are there. A `stranger` comes from an
-    address of the host itself that nobody else uses, so that wrong logins are held against nobody."""
-    there, new, other, old = (
-        wheel(name, "1.0"),
-        wheel(name, "3.0"),
-        wheel(name, "1.0", value="replaced"),
-        wheel(name, "2.0"),
-    )
+def attempts(index: Devpi, stage: Stage, user: User | None, name: str) -> dict[Action, tuple[Request, str, bytes]]:
+    """Each thing that can be done with project `name`, of which releases 1.0 and 2.0 are there: the request, the file
+    that it is about, and what it would become."""
+    there, old = wheel(name, "1.0"), wheel(name, "2.0")
+    new, other = wheel(name, "3.0"), wheel(name, "1.0", value="replaced")
     own = user.name if user else stage.owner
-    requests = {
+    kind = (*JSON, ("Content-Type", "application/json"))
+    return {
         Action.LIST: (listing(stage.name, name, user), there[0], b""),
         Action.DOWNLOAD: (Request(file_path(stage.name, *there), user=user), there[0], b""),
         Action.UPLOAD: (index.post(stage.name, user, *new), *new),
         Action.OVERWRITE: (index.post(stage.name, user, *other), *other),
         Action.DELETE: (Request(f"/{stage.name}/{name}/2.0", "DELETE", user, headers=JSON), old[0], b""),
-        Action.CREATE_INDEX: (
-            Request(
-                f"/{own}/{name}",
-                "PUT",
-                user,
-                json.dumps({"type": "stage"}).encode(),
-                (*JSON, ("Content-Type", "application/json")),
-            ),
-            "",
-            b"",
-        ),
-    }
-    before = index.stored(stage.name, f"{module_name(name)}*")
-    sent = [request for request, _unused, _other in requests.values()]
-    if stranger:
-        sent = [replace(request, source=local_address(), address="127.0.0.1") for request in sent]
-    answers = ask(index.machine if stranger else index.vantages[0], index, sent)
-    after = index.stored(stage.name, f"{module_name(name)}*")
-    return {
-        action: Deed(
-            answer,
-            file,
-            before=before.get(file, ""),
-            sent=hashlib.sha256(content).hexdigest() if content else "",
-            after=after.get(file, ""),
-        )
-        for answer, (action, (_unused, file, content)) in zip(answers, requests.items(), strict=True)
+        Action.CREATE_INDEX: (Request(f"/{own}/{name}", "PUT", user, b'{"type": "stage"}', kind), "", b""),
     }
 
 
@@ -87,12 +57,34 @@ def devpi_deeds(
     users = {identity: people.of(index, identity, declared) for identity in DEVPI_IDENTITIES}
     projects = {identity: f"{PREFIX}-{run_id}-{identity.replace(' ', '-')}" for identity in users}
     put(index, declared, *(wheel(name, version) for name in projects.values() for version in ("1.0", "2.0")))
+
+    tried = {identity: attempts(index, declared, user, projects[identity]) for identity, user in users.items()}
+    before = index.stored(declared.name, f"*{run_id}*")
+    answers = {identity: answered(index, identity, tried[identity]) for identity in tried}
+    after = index.stored(declared.name, f"*{run_id}*")
+    index.rest(*(("DELETE", f"/{user.name}/{projects[identity]}", None) for identity, user in users.items() if user))
+
     found: dict[Identity, tuple[str, dict[Action, Deed]]] = {}
     for identity, user in users.items():
-        known = user.name if user and identity not in UNKNOWN else ""
-        found[identity] = (known, try_everything(index, declared, user, projects[identity], stranger=not known))
-    index.rest(*(("DELETE", f"/{user.name}/{projects[i]}", None) for i, user in users.items() if user))
+        deeds = {}
+        for action, (_request, file, content) in tried[identity].items():
+            sent = hashlib.sha256(content).hexdigest() if content else ""
+            deeds[action] = Deed(answers[identity][action], file, before.get(file, ""), sent, after.get(file, ""))
+        found[identity] = (user.name if user and identity not in UNKNOWN else "", deeds)
     return found
+
+
+def answered(
+    index: Devpi, identity: Identity, tried: Mapping[Action, tuple[Request, str, bytes]]
+) -> dict[Action, Answer]:
+    """The answers to them. Strangers ask from addresses of the host itself that nobody else uses, so that wrong logins
+    are held against nobody."""
+    requests = [request for request, _file, _content in tried.values()]
+    machine = index.vantages[0]
+    if identity in UNKNOWN:
+        requests = [replace(request, source=local_address(), address="127.0.0.1") for request in requests]
+        machine = index.machine
+    return dict(zip(tried, ask(machine, index, requests), strict=True))
 
 
 @pytest.mark.parametrize("action", Action, ids=str)

@@ -85,7 +85,7 @@ def treasure(index: Devpi, run_id: str, treasures: dict[str, Treasure]) -> Treas
     ]
     answers = ask(index.vantages[0], index, uploads)
     assert [answer.status for answer in answers] == [200] * 3, [str(answer) for answer in answers]
-    toxresult = "/" + json.loads(answers[2].text)["result"].lstrip("/")
+    toxresult = "/" + json.loads(answers[2].text)["result"].lstrip("/").partition("#")[0]
     words = (secret, name, name.replace("-", "."))
     treasures[index.machine.name] = Treasure(name, file, address, toxresult, content, words)
     return treasures[index.machine.name]

@@ -53,7 +53,7 @@ def test_index_host_holds_no_password(fleet: Fleet, index: Index) -> None:
 
 @pytest.mark.place(1)
 def test_client_holds_passwords_in_private_files_only(fleet: Fleet, client: Client) -> None:
-    """In netrc and .pypirc of the users who have them (and what was kept of those), mode 0600, and nowhere else."""
+    """In netrc, .pypirc and the auth.json of devpi of the users who have them (and what was kept of those), mode 0600, and nowhere else."""
     found = search(fleet, client.machine, ["/var/lib/docker"])
     assert found["processes"] == []
     assert found["journal"] == []
@@ -62,7 +62,9 @@ def test_client_holds_passwords_in_private_files_only(fleet: Fleet, client: Clie
 
 def private(file: dict[str, Any]) -> bool:
     path = str(file["path"])
-    expected = path.endswith(("/.netrc", "/.pypirc")) or path.startswith("/var/lib/pyindex/")
+    expected = path.endswith(("/.netrc", "/.pypirc", "/.devpi/client/auth.json")) or path.startswith(
+        "/var/lib/pyindex/"
+    )
     return expected and file["mode"] & 0o077 == 0
 
 
