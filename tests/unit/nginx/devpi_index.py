@@ -96,11 +96,12 @@ def fill(devpi: Devpi, mirror_url: str) -> dict[str, str]:
     for user in ("owner", "reader", "other"):
         devpi.do("PUT", f"/{user}", "root", {"password": PASSWORDS[user]})
     devpi.do("PUT", "/root/mirror", "root", {"type": "mirror", "mirror_url": mirror_url, "volatile": False})
-    for name, options in {
+    indexes: dict[str, dict[str, object]] = {
         "dev": {"bases": ["root/mirror"]},
         "stable": {"volatile": False},
         "secret": {"title": "secret"},
-    }.items():
+    }
+    for name, options in indexes.items():
         devpi.do(
             "PUT", f"/owner/{name}", "root", {"acl_upload": ["owner"], "acl_toxresult_upload": ["owner"], **options}
         )

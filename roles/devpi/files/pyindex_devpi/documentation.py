@@ -18,7 +18,7 @@ from pyramid.response import FileIter, FileResponse, Response
 Handler = Callable[[Request], Response]
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def devpiserver_pyramid_configure(config: object, pyramid_config: Configurator) -> None:  # noqa: ARG001 - named by devpi-server
     """Look at every answer."""
     pyramid_config.add_tween(f"{__name__}.tween")
