@@ -144,7 +144,7 @@ failed_files:
   type: dict
   sample:
     /srv/wheels/broken-1.0-py3-none-any.whl: "it is damaged or truncated: File is not a zip file"
-skipped:
+other_files:
   description: Paths of files in O(directory) that are no distributions.
   returned: when O(state=present)
   type: list
@@ -214,7 +214,7 @@ SOME_OF = ("files", "directory", "documentation")
 def make_present(module: AnsibleModule, client: Client, result: dict[str, Any]) -> None:
     """Upload what the index does not have; DevpiError, in the end, when files are left."""
     params = module.params
-    result.update(uploaded=[], present=[], failed_files={}, skipped=[])
+    result.update(uploaded=[], present=[], failed_files={}, other_files=[])
     shelf = Shelf(client, params["index"])
     if module.check_mode and not _all_there(module):
         result["changed"] = True
@@ -223,7 +223,7 @@ def make_present(module: AnsibleModule, client: Client, result: dict[str, Any]) 
     if not found.candidates and not found.broken:
         raise DevpiError(f"There is nothing to upload: no wheel or source distribution in {params['directory']}")
     uploads = plan_uploads(shelf, found)
-    result.update(present=uploads.present, failed_files=uploads.failed, skipped=found.skipped)
+    result.update(present=uploads.present, failed_files=uploads.failed, other_files=found.skipped)
     names = [one.stored_name for one in uploads.todo]
     result["diff"] = _diff(
         params["index"],

@@ -39,7 +39,7 @@ def test_upload(team: Devpi, shelf: Path) -> None:
     arguments: dict[str, Any] = {"index": "devuser/dev", "directory": str(shelf), **LOGIN}
     would = team("devpi_release", check=True, **arguments)
     assert (would["changed"], would["uploaded"]) == (True, [WHEEL, SDIST, DOCS])
-    assert would["skipped"] == [str(shelf / "README")]
+    assert would["other_files"] == [str(shelf / "README")]
     assert files(team, "devuser/dev") == {}
 
     done = team("devpi_release", **arguments)
