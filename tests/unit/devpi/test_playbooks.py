@@ -121,12 +121,10 @@ def test_check_promote_check_promote(fleet: Fleet) -> None:
         ([], "promote_name, promote_version, promote_from, promote_to: not given"),
         (FROM_TO, "promote_name, promote_version: not given. Say what to promote and where: -e promote_name=NAME"),
         ([*EXAMPLE, "-epromote_from=dev"], "dev: no index. Write promote_from and promote_to as USER/INDEX."),
-        ([*EXAMPLE, "-epromote_from=devuser/staging"], "promote_from and promote_to are the same index"),
         (
             [*EXAMPLE, "-epromote_to=nobody/staging"],
             "No password is known of nobody, who would upload to nobody/staging",
         ),
-        ([*EXAMPLE, "-epromote_user=ldap"], "No password is known of ldap"),
         (EXAMPLE, "devuser/dev has no release example 1.10. It does not have the project at all"),
         ([*EXAMPLE, "-epromote_from=devuser/dve"], "devpi has no index 'devuser/dve'. Did you mean 'devuser/dev'?"),
     ],
