@@ -22,6 +22,10 @@ def builder() -> ModuleType:
     return module
 
 
+LOCK = "demo==1.0 \\\n    --hash=sha256:1\n    # via more\nold-demo==0.3 \\\n    --hash=sha256:2\n"
+MORE = "more==2.0 ; python_version < '3.12' \\\n    --hash=sha256:3\n"
+
+
 def test_a_release_is_built_from_what_an_interrupted_build_has_left(
     builder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,24 +37,31 @@ def test_a_release_is_built_from_what_an_interrupted_build_has_left(
     monkeypatch.setattr(subprocess, "run", run)
     release = tmp_path / "releases" / "key"
     modules = {"package/__init__.py": "", "package/part.py": "answer = 42\n"}
-    builder.build(release, ".complete", ["demo==1.0\n", "more==2.0\n"], {"PIP_INDEX_URL": "https://user:secret@x/"}, modules)
-    venv, pip = calls
+    pip_settings = {"PIP_INDEX_URL": "https://user:secret@x/"}
+    builder.build(release, ".complete", [LOCK, MORE], ["old-demo"], pip_settings, modules)
+    venv, pip, pip_sources = calls
     assert venv == ([sys.executable, "-m", "venv", "--clear", str(release)], None)
-    assert pip[0][:4] == [str(release / "bin" / "python"), "-m", "pip", "install"]
-    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} < set(pip[0])
-    # The password is in the environment and in no argument
-    assert pip[1] == "https://user:secret@x/"
-    assert "secret" not in str(pip[0])
+    for call, name in ((pip, "requirements.txt"), (pip_sources, "requirements-sources.txt")):
+        assert call[0][:4] == [str(release / "bin" / "python"), "-m", "pip", "install"]
+        assert call[0][-2:] == ["-r", str(release / name)]
+        assert {"--require-hashes", "--no-deps"} < set(call[0])
+        # The password is in the environment and in no argument
+        assert call[1] == "https://user:secret@x/"
+        assert "secret" not in str(call[0])
+    assert "--only-binary=:all:" in pip[0]
+    # What has no wheel is built when all the others are there, and nothing is fetched for that
+    assert {"--no-build-isolation"} < set(pip_sources[0])
+    wheels = (release / "requirements.txt").read_text()
+    sources = (release / "requirements-sources.txt").read_text()
+    assert [line.split("==")[0] for line in wheels.splitlines() if "==" in line] == ["demo", "more"]
+    assert sources == "old-demo==0.3 \\\n    --hash=sha256:2\n"
     assert (release / ".complete").is_file()
-    assert (release / "requirements-0.txt").read_text() == "demo==1.0\n"
-    assert (release / "requirements-1.txt").read_text() == "more==2.0\n"
-    assert pip[0][-4:] == ["-r", str(release / "requirements-0.txt"), "-r", str(release / "requirements-1.txt")]
     assert (release / "app" / "package" / "part.py").read_text() == "answer = 42\n"
     assert len(list(release.rglob("app/**/part.*.pyc"))) == 1
     assert (release / "app" / "package" / "part.py").stat().st_mode & 0o777 == 0o644
     # Another build of the same release waited for this one
-    builder.build(release, ".complete", [], {}, {})
-    assert len(calls) == 2
+    builder.build(release, ".complete", [], [], {}, {})
+    assert len(calls) == 3
 
 
 def test_a_failing_installation_leaves_the_release_incomplete(
@@ -62,5 +73,5 @@ def test_a_failing_installation_leaves_the_release_incomplete(
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(subprocess.CalledProcessError):
-        builder.build(tmp_path, ".complete", ["no-such-project==1.0\n"], {}, {})
+        builder.build(tmp_path, ".complete", [LOCK], [], {}, {})
     assert not (tmp_path / ".complete").exists()
