@@ -198,8 +198,7 @@ def test_people_are_led_to_the_login_page_and_back(locked: Index) -> None:
         back = client.ask("POST", led.headers["location"], body=body, headers=headers)
         assert (back.status, back.headers["location"]) == (302, f"https://{NAME}:{locked.port}{path}")
         cookie = back.headers["set-cookie"]
-        assert "secure" in cookie.lower()
-        assert "httponly" in cookie.lower()
+        assert {"secure", "httponly", "samesite=lax"} <= set(re.split("; *", cookie.lower()))
         seen = client.ask("GET", path, headers={**BROWSER, "Cookie": cookie.split(";")[0]})
         assert seen.status == 200
     # A browser's upload is no page that it could be led away from
