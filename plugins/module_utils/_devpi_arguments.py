@@ -53,6 +53,7 @@ INDEX_OPTIONS: dict[str, Any] = {
     "mirror_no_project_list": {"type": "bool"},
     "mirror_provides_core_metadata": {"type": "bool"},
     "mirror_use_external_urls": {"type": "bool"},
+    "constraints": {"type": "list", "elements": "str"},
     "options": {"type": "dict", "default": {}},
 }
 _NO_DEVPI_OPTION = ("type", "options")
@@ -79,13 +80,14 @@ def user_from(entry: Mapping[str, Any], password: str | None) -> User:
 def index_from(entry: Mapping[str, Any]) -> Index:
     """Return the index that *entry* declares; InvalidPlanError when it gives an option twice."""
     options = {name: entry[name] for name in INDEX_OPTIONS if name not in _NO_DEVPI_OPTION and entry[name] is not None}
-    twice = sorted(set(options) & set(entry["options"]))
+    others = entry["options"] or {}
+    twice = sorted(set(options) & set(others))
     if twice:
         raise InvalidPlanError(f"index {entry['name']!r}: {', '.join(twice)} is given twice, once below options")
-    wrong = sorted(set(entry["options"]) & {"type", "projects"})
+    wrong = sorted(set(others) & {"type", "projects"})
     if wrong:
         raise InvalidPlanError(f"index {entry['name']!r}: {wrong[0]!r} cannot stand below options")
-    return Index(entry["name"], entry["type"], {**options, **entry["options"]}, entry["state"] == "present")
+    return Index(entry["name"], entry["type"], {**options, **others}, entry["state"] == "present")
 
 
 def plan_from(params: Mapping[str, Any]) -> Declared:

@@ -138,9 +138,13 @@ options:
       mirror_use_external_urls:
         description: Whether clients are sent to the files of the mirrored index, in place of keeping copies.
         type: bool
+      constraints:
+        description: What an index of type V(constrained) lets through, such as V(example<2), V(*) for nothing else.
+        type: list
+        elements: str
       options:
         description:
-          - Any other option, such as C(uploadtrigger_jenkins) of devpi-jenkins or C(constraints) of devpi-constrained.
+          - Any other option, such as C(uploadtrigger_jenkins) of devpi-jenkins.
             A name that the server does not know is refused, with the nearest one that it knows.
         type: dict
         default: {}

@@ -25,6 +25,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench import devpi_plan  # noqa: E402 - it is found from the root
+
 BIN = Path(sys.executable).parent
 LAB = ROOT / "inventories" / "lab"
 PAGE = ROOT / "docs" / "figures.md"
@@ -200,6 +204,10 @@ def main() -> int:
         figures.append(measure_converged(options.runs))
         figures.append(measure_clients(options.clients, options.runs))
         figures.append(measure_memory(LAB))
+        figures += [
+            Figure(what, round(seconds, 1), "s", limit, note)
+            for what, seconds, limit, note in devpi_plan.measure(options.runs)
+        ]
         result = page(figures)
     except BenchError as error:
         print(error, file=sys.stderr)

@@ -350,7 +350,7 @@ def test_an_index_type_of_a_plugin(devpi: Devpi) -> None:
     ]
     assert devpi("devpi_plan", indexes=plan)["changed"]
     assert not devpi("devpi_plan", indexes=plan)["changed"]
-    plan[1]["options"] = {"constraints": "*\ndemo<2"}
+    plan[1] = {**plan[1], "constraints": None, "options": {"constraints": "*\ndemo<2"}}
     assert not devpi("devpi_plan", indexes=plan)["changed"]
 
 
