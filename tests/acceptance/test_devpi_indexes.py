@@ -205,7 +205,7 @@ def test_private_project_wins_over_the_public_one(fleet: Fleet, first_uploader: 
             assert "1.0" in page.text
             assert "99" not in page.text
         # It is a real attack: the mirror has it
-        mirrored = ask(index.vantages[0], index, [listing(index.mirror, CONFUSED, index.root)])[0]
+        *_list, mirrored = ask(index.vantages[0], index, [listing(index.mirror, CONFUSED, index.root)] * 2)
         assert "-99.0-" in mirrored.text, str(mirrored)
     finally:
         index.rest(*(("DELETE", f"/{stage.name}/{CONFUSED}?force=yes", None) for stage in stages))

@@ -49,8 +49,10 @@ def asked(upstream: Machine) -> list[str]:
 
 
 def forget(index: Devpi, project: str) -> None:
-    """Have the mirror forget what it has of a project."""
-    index.rest(("DELETE", f"/{index.mirror}/{project}?force=yes", None))
+    """Have the mirror forget what it has of a project, and know its list of projects."""
+    index.rest(
+        ("DELETE", f"/{index.mirror}/{project}?force=yes", None), ("GET", f"/{index.mirror}/+simple/{PREFIX}/", None)
+    )
     assert index.stored(index.mirror, f"{project.replace('-', '_')}-*") == {}
 
 
