@@ -172,10 +172,10 @@ def upload(shelf: Shelf, uploads: Uploads, sent: Callable[[Upload, str], None]) 
             )
 
 
-def upload_failures(failed: dict[str, str]) -> str:
-    """Return the message that names each file that could not be uploaded, and why."""
+def upload_failures(failed: dict[str, str], sent: bool) -> str:
+    """Return the message that names each file that cannot be uploaded, and why; *sent* says that the others are there."""
     listed = "".join(f"\n- {path}: {reason}" for path, reason in sorted(failed.items()))
-    return f"{len(failed)} of the files cannot be uploaded, all others are on the index:{listed}"
+    return f"{len(failed)} of the files cannot be uploaded{', all others are on the index' if sent else ''}:{listed}"
 
 
 # -- promotion

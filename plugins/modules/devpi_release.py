@@ -242,7 +242,7 @@ def make_present(module: AnsibleModule, client: Client, result: dict[str, Any]) 
     else:
         upload(shelf, uploads, sent)
     if uploads.failed:
-        raise DevpiError(upload_failures(uploads.failed))
+        raise DevpiError(upload_failures(uploads.failed, sent=not module.check_mode))
 
 
 def _all_there(module: AnsibleModule) -> bool:
