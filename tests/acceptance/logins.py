@@ -6,10 +6,10 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .web import Request
+from .web import Request, form
 
 if TYPE_CHECKING:
     from .indexes import Index
@@ -54,7 +54,7 @@ def door(index: Index) -> Request:
         return Request(index.page)
     if "download" in index.protected:
         return Request("/packages/no-such-file.whl")
-    return Request(index.upload_path, "POST", body=b"")
+    return replace(form({":action": "nothing"}), target=index.upload_path)
 
 
 def local_address() -> str:
