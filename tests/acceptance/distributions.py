@@ -31,7 +31,7 @@ description = "Made by the acceptance suite of pyindex.fleet; may be removed"
 BACKEND = """\
 import base64, hashlib, zipfile
 
-def build_wheel(directory, config_settings=None, metadata_directory=None):
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     name, version, module = {name!r}, {version!r}, {module!r}
     info = f"{{module}}-{{version}}.dist-info"
     files = {{
@@ -41,7 +41,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     }}
     record = "".join(f"{{path}},,\\n" for path in [*files, f"{{info}}/RECORD"])
     wheel = f"{{module}}-{{version}}-py3-none-any.whl"
-    with zipfile.ZipFile(f"{{directory}}/{{wheel}}", "w") as archive:
+    with zipfile.ZipFile(f"{{wheel_directory}}/{{wheel}}", "w") as archive:
         for path, text in {{**files, f"{{info}}/RECORD": record}}.items():
             archive.writestr(path, text)
     return wheel

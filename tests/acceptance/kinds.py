@@ -17,6 +17,8 @@ LOCKED = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and 
 MIRRORING = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and bool(index.mirror))
 # It has no network
 OFFLINE = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and not index["devpi_network"])
+# It was filled from a folder of the controller
+SEEDED = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and bool(index["devpi_seed_from"]))
 # It has devpi's own web pages
 WEB = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and "devpi-web" in index["devpi_plugins"])
 # Uploads can start a job of Jenkins
