@@ -56,3 +56,11 @@ def test_every_variable_is_one_of_a_role(example: Path) -> None:
     assert not explain(names, options)
     prefixes = tuple(f"{role}_" for role in options)
     assert not [name for name in names if not name.startswith(prefixes)]
+
+
+@every_example
+def test_folders_beside_the_hosts_are_hidden(example: Path) -> None:
+    """Ansible reads every other file below an inventory as one more inventory."""
+    texts = [path.read_text(encoding="utf-8") for path in example.rglob("*.yml")]
+    named = [name for text in texts for name in re.findall(r"inventory_dir(?: *~ *'| *}})/([^'\"/ ]+)", text)]
+    assert not [name for name in named if not name.startswith(".")]
