@@ -83,12 +83,11 @@ class Change:
 
     @property
     def diff(self) -> dict[str, Any]:
-        return {
-            "before_header": self.subject,
-            "after_header": self.subject,
-            "before": _shown(self.before),
-            "after": _shown(self.after),
-        }
+        before, after = _shown(self.before), _shown(self.after)
+        for name, value in after.items():
+            if name in before and before[name] == value and self.before[name] != self.after[name]:
+                after[name] = f"{value} (with another login)"
+        return {"before_header": self.subject, "after_header": self.subject, "before": before, "after": after}
 
 
 @dataclass
@@ -182,6 +181,8 @@ def _problems_in_themselves(declared: Declared) -> list[str]:
         why = ix.forbidden_name(user.name)
         if why:
             problems.append(f"devpi forbids the user name {user.name!r}: {why}")
+        if user.password == "":
+            problems.append(f"the password of user {user.name!r} is empty: leave it out, or anybody could log in")
         if user.name == ROOT and not user.present:
             problems.append("the user root cannot be removed: devpi needs it")
     for index in declared.indexes:

@@ -163,7 +163,8 @@ class FakeDevpi:
         if missing:
             raise Answer(400, f"base index {missing[0]!r} does not exist")
         # As devpi does: options of plugins that are not named fall back to their defaults
-        return {**current, **PLUGIN_DEFAULTS, **{key: ix.normalize(known[key], value) for key, value in asked.items()}}
+        given = {key: value if value is None else ix.normalize(known[key], value) for key, value in asked.items()}
+        return {**current, **PLUGIN_DEFAULTS, **given}
 
     def has(self, name: str) -> bool:
         owner, _slash, short = name.partition("/")

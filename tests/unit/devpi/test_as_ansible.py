@@ -101,8 +101,6 @@ def test_tasks_of_the_role(real: OnReal, tmp_path: Path) -> None:
     output, counts = run("-vvv", devpi_root_password="wrong")
     assert "devpi refuses the login of user 'root'" in output
     assert "s3cret" not in output
-    output, counts = run(devpi_root_pypi=False)
-    assert "index 'devuser/staging': its base 'root/pypi' is not declared and would be removed" in output
 
 
 def test_all_modules_are_in_the_group() -> None:

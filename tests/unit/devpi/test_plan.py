@@ -232,6 +232,7 @@ def with_index(**index: Any) -> dict[str, Any]:
         (with_index(volatile=True, options={"volatile": True}), "volatile is given twice, once below options"),
         (with_index(options={"type": "mirror"}), "'type' cannot stand below options"),
         ({**with_index(), "users": [{"name": "new/er"}]}, "devpi forbids the user name 'new/er': '/' is not allowed"),
+        ({**with_index(), "users": [{"name": "new", "password": ""}]}, "the password of user 'new' is empty"),
         ({**with_index(), "users": [{"name": ".."}]}, "devpi forbids the user name '..'"),
         ({**with_index(), "users": [{"name": "new"}, {"name": "new"}]}, "user 'new' is declared 2 times"),
         ({**with_index(), "users": [{"name": "new"}, {"name": "root", "state": "absent"}]}, "root cannot be removed"),
@@ -380,3 +381,41 @@ def test_any_plan_is_applied_in_an_order_that_works(fake: OnFake, seed: int) -> 
         chance.shuffle(names)
     fake("devpi_plan", prune=True)
     assert indexes(fake) == {}
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_options_hold_after_one_run_and_leave_the_others(fake: OnFake, seed: int) -> None:
+    chance = random.Random(seed)
+    choices: dict[str, list[Any]] = {
+        "volatile": [True, False],
+        "title": ["", "one", "another"],
+        "acl_upload": [[], ["root"], ["root", ":anonymous:"], [":ANONYMOUS:", "root"], [":Authenticated:"]],
+        "acl_toxresult_upload": [[], [":authenticated:"], ["ci", "root"], ["root", "ci"]],
+        "mirror_whitelist": [[], ["*"], ["A.B", "c"], ["c", "a-b"]],
+        "mirror_whitelist_inheritance": ["union", "intersection"],
+        "bases": [[], ["root/base"]],
+        "options": [{}, {"uploadtrigger_jenkins": "https://u:p@x/"}, {"uploadtrigger_jenkins": ""}],
+    }
+    fake("devpi_index", name="root/base")
+    for _again in range(8):
+        before = indexes(fake).get("root/dev", {})
+        names = chance.sample(sorted(choices), k=chance.randrange(len(choices) + 1))
+        arguments = {name: chance.choice(choices[name]) for name in names}
+        would = fake("devpi_index", check=True, name="root/dev", **arguments)
+        assert indexes(fake).get("root/dev", {}) == before
+        done = fake("devpi_index", name="root/dev", **arguments)
+        assert (done["changed"], done["diff"]) == (would["changed"], would["diff"])
+        assert not fake("devpi_index", name="root/dev", **arguments)["changed"]
+        after = indexes(fake)["root/dev"]
+        touched = {*arguments, *arguments.get("options", {}), "acl_toxresult_upload"}
+        kept = {name: value for name, value in before.items() if name not in touched}
+        assert {name: after.get(name) for name in kept} == kept
+
+
+def test_a_login_alone_that_changes_is_shown_as_such(fake: OnFake) -> None:
+    mirror = {"name": "root/up", "type": "mirror"}
+    fake("devpi_plan", indexes=[{**mirror, "mirror_url": "http://u:first-secret@127.0.0.1:9/"}])
+    result = fake("devpi_plan", indexes=[{**mirror, "mirror_url": "http://u:second-secret@127.0.0.1:9/"}])
+    assert result["diff"][0]["before"] == {"mirror_url": "http://********@127.0.0.1:9/"}
+    assert result["diff"][0]["after"] == {"mirror_url": "http://********@127.0.0.1:9/ (with another login)"}
+    assert "-secret" not in json.dumps(result)
