@@ -61,19 +61,20 @@ class Server:
         self.password = secrets.token_hex(12)
         self.log = self.directory / "log"
         data = ["--serverdir", str(self.directory / "server")]
-        # Without root/pypi: it would fetch the list of all projects of the public index
-        subprocess.run(
-            [programs / "devpi-init", *data, "--no-root-pypi", "--root-passwd", self.password],
-            check=True,
-            capture_output=True,
-        )
         self._command = [
             str(programs / "devpi-server"),
             *data,
             *("--unix-socket", self.socket, "--restrict-modify", "root", "--indexer-backend", "null"),
         ]
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        # Without root/pypi: it would fetch the list of all projects of the public index
+        initialise = [programs / "devpi-init", *data, "--no-root-pypi", "--root-passwd", self.password]
+        try:
+            subprocess.run(initialise, check=True, capture_output=True)
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self) -> None:
         """Start it and wait until it answers."""
