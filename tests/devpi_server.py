@@ -68,7 +68,7 @@ class Server:
         ]
         self._process: subprocess.Popen[bytes] | None = None
         # Without root/pypi: it would fetch the list of all projects of the public index
-        initialise = [programs / "devpi-init", *data, "--no-root-pypi", "--root-passwd", self.password]
+        initialise = [str(programs / "devpi-init"), *data, "--no-root-pypi", "--root-passwd", self.password]
         try:
             subprocess.run(initialise, check=True, capture_output=True)
             self.start()
