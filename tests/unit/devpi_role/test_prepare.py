@@ -21,10 +21,13 @@ MIRROR = "https://upstream.example.org/simple/"
 
 def prepare(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the program with the *options* of devpi-server's file that the test is about."""
+    static = folder.with_name(f"{folder.name}-web")
+    static.mkdir(exist_ok=True)
     given = {
         "options": {"serverdir": str(folder), "secretfile": str(folder / ".secret"), **options},
         "data": {"root_password": PASSWORD, "root_pypi": True, "mirror": {"mirror_url": MIRROR}},
         "own_folders": ["+files", "+docs"],
+        "static_folder": str(static),
     }
     return subprocess.run(
         [install() / "python", "-m", "pyindex_devpi.prepare", *arguments],
@@ -149,3 +152,24 @@ def test_a_secret_that_others_can_read_is_refused(made: Path, tmp_path: Path) ->
     done = prepare(folder)
     assert done.returncode == 1
     assert "can be read by others than the server" in done.stderr
+
+
+def test_the_front_finds_the_files_of_the_web_pages(made: Path, tmp_path: Path) -> None:
+    (current,) = made.with_name(f"{made.name}-web").iterdir()
+    assert (current / "style.css").stat().st_size > 0
+    # What an interrupted call has left, and an older version: gone once the pages have the current one
+    folder = tmp_path / "server"
+    shutil.copytree(made, folder)
+    static = tmp_path / "server-web"
+    for name in (".pyindex-unfinished", "+static-0.0.1"):
+        (static / name).mkdir(parents=True)
+    assert prepare(folder).returncode == 0
+    assert {path.name for path in static.iterdir()} == {current.name, "+static-0.0.1"}
+    assert contents(static) == {f"{current.name}/{name}": text for name, text in contents(current).items()}
+    assert prepare(folder).returncode == 0
+    assert {path.name for path in static.iterdir()} == {current.name}
+
+
+def test_check_mode_copies_nothing(tmp_path: Path) -> None:
+    assert prepare(tmp_path, "--check").returncode == 0
+    assert list(tmp_path.with_name(f"{tmp_path.name}-web").iterdir()) == []

@@ -9,6 +9,8 @@ made something; what is wrong goes to standard error.
 from __future__ import annotations
 
 import base64
+import importlib.metadata
+import importlib.util
 import json
 import os
 import secrets
@@ -33,11 +35,18 @@ class PrepareError(Exception):
     """The server cannot run with these settings; the text says why and what to do."""
 
 
-def prepare(options: Mapping[str, object], data: Mapping[str, object], own_folders: list[str], *, check: bool) -> bool:
+def prepare(
+    options: Mapping[str, object],
+    data: Mapping[str, object],
+    own_folders: list[str],
+    static_folder: str,
+    *,
+    check: bool,
+) -> bool:
     """Make the secret and the data that *options* name; return whether something is (or would be) new.
 
-    *data* is what new data begins with (``initialise``), *own_folders* are folders that are there already. Raises
-    PrepareError.
+    *data* is what new data begins with (``initialise``), *own_folders* are folders that are there already, the
+    front finds the files of the web pages in *static_folder*. Raises PrepareError.
     """
     if wrong := problems(options):
         raise PrepareError("\n".join(wrong))
@@ -53,6 +62,7 @@ def prepare(options: Mapping[str, object], data: Mapping[str, object], own_folde
             make_secret(secret)
         if new_data:
             make_data(folder, {"storage": options.get("storage", "sqlite"), **data})
+        copy_static(Path(static_folder))
     return new_secret or new_data
 
 
@@ -109,6 +119,25 @@ def make_data(folder: Path, data: Mapping[str, object]) -> None:
     for path in sorted(ready.iterdir(), key=lambda path: path.name == NODE):
         path.rename(folder / path.name)
     ready.rmdir()
+
+
+def copy_static(folder: Path) -> None:
+    """Have style and scripts of the devpi-web that is installed in *folder*, named as in their addresses.
+
+    Those of another version stay until the next call: pages that are open in browsers ask for them.
+    """
+    package = importlib.util.find_spec("devpi_web")
+    if package is None or package.origin is None:
+        return
+    current = folder / f"+static-{importlib.metadata.version('devpi-web')}"
+    for path in folder.iterdir():
+        if path.name.startswith("+static-") and path != current and current.exists():
+            shutil.rmtree(path)
+    if not current.exists():
+        unfinished = folder / UNFINISHED
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(Path(package.origin).parent / "static", unfinished, copy_function=shutil.copyfile)
+        unfinished.rename(current)
 
 
 def main(arguments: list[str]) -> int:
