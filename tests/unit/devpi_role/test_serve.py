@@ -36,6 +36,7 @@ def configuration() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="devpi-") as name:
         folder = Path(name)
         (folder / "server").mkdir()
+        (folder / "static").mkdir()
         options = {
             "serverdir": str(folder / "server"),
             "secretfile": str(folder / "server" / ".secret"),
@@ -47,7 +48,9 @@ def configuration() -> Iterator[Path]:
         data = {"root_password": "secret", "root_pypi": False, "mirror": {}}
         subprocess.run(
             [install() / "python", "-m", "pyindex_devpi.prepare"],
-            input=json.dumps({"options": options, "data": data, "own_folders": []}),
+            input=json.dumps(
+                {"options": options, "data": data, "own_folders": [], "static_folder": str(folder / "static")}
+            ),
             env={**os.environ, **ENVIRONMENT},
             text=True,
             check=True,
