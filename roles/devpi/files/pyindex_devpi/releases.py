@@ -15,8 +15,8 @@ from pyramid.response import Response
 
 Handler = Callable[[Request], Response]
 
-# The front says in every request for whom it is
-FRONT = "X-Forwarded-For"
+# The front says in every request for whom it is (waitress takes X-Forwarded-For away)
+FRONT = "X-Real-IP"
 
 
 @hookimpl  # type: ignore[untyped-decorator]
