@@ -12,6 +12,8 @@ description:
   - Ansible ignores a variable that no role knows, so a misspelt one changes nothing and says nothing.
   - This filter looks at the names of a host's variables. One that begins with the name of a role of this
     collection and is no option of that role gives a message, with the nearest option there is.
+  - The keys of options that are dictionaries, or lists of them, are looked at in the same way, where the values are given
+    too. Ansible refuses such a key by itself, but does not say which one was probably meant.
   - The options are read from the argument specifications and defaults of the roles of this collection.
 options:
   _input:
@@ -48,9 +50,10 @@ _value:
 
 import difflib
 import functools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ansible.errors import AnsibleFilterError
@@ -76,6 +79,24 @@ def explain(names: Iterable[str], options: Mapping[str, Collection[str]], allowe
     return messages
 
 
+def explain_keys(name: str, value: object, options: Mapping[str, Any]) -> Iterator[str]:
+    """Say which keys of `value`, a dictionary or a list of them, are not among `options` (an argument specification)."""
+    if isinstance(value, list):
+        for number, element in enumerate(value):
+            title = element.get("name") if isinstance(element, Mapping) else None
+            yield from explain_keys(f"{name}[{title if isinstance(title, str) else number}]", element, options)
+        return
+    if not isinstance(value, Mapping):
+        return
+    for key in value:
+        if key not in options:
+            near = difflib.get_close_matches(str(key), sorted(options), n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"It takes {', '.join(sorted(options))}."
+            yield f"{name} has {key}, which is no option of it. {hint}"
+        elif options[key].get("options"):
+            yield from explain_keys(f"{name}.{key}", value[key], options[key]["options"])
+
+
 @functools.cache
 def read_options(roles: Path) -> dict[str, frozenset[str]]:
     """Return the options of each role below `roles`, from its argument specification and its defaults."""
@@ -91,6 +112,19 @@ def read_options(roles: Path) -> dict[str, frozenset[str]]:
     return options
 
 
+@functools.cache
+def read_suboptions(roles: Path) -> dict[str, dict[str, Any]]:
+    """Return the options below `roles` that are dictionaries or lists of them, with what these may hold."""
+    found = {}
+    for spec in sorted(roles.glob("*/meta/argument_specs.yml")):
+        entry_points = (yaml.safe_load(spec.read_text(encoding="utf-8")) or {}).get("argument_specs") or {}
+        for entry in entry_points.values():
+            for name, option in (entry.get("options") or {}).items():
+                if option.get("options"):
+                    found[name] = option["options"]
+    return found
+
+
 def unknown_variables(variables: Iterable[str], allowed: Collection[str] = ()) -> list[str]:
     """Return a message for each name in `variables` that looks like an option of a role but is none."""
     if isinstance(variables, str) or not isinstance(variables, Iterable):
@@ -99,7 +133,12 @@ def unknown_variables(variables: Iterable[str], allowed: Collection[str] = ()) -
         )
     if isinstance(allowed, str):
         raise AnsibleFilterError("unknown_variables: write allowed as a list, even for one name.")
-    return explain((str(name) for name in variables), read_options(ROLES), allowed)
+    messages = explain((str(name) for name in variables), read_options(ROLES), allowed)
+    if isinstance(variables, Mapping):
+        for name, options in read_suboptions(ROLES).items():
+            if name in variables:
+                messages += explain_keys(name, variables[name], options)
+    return messages
 
 
 class FilterModule:

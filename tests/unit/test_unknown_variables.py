@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.pyindex.fleet.plugins.filter.unknown_variables import (
     FilterModule,
     explain,
+    explain_keys,
     read_options,
     unknown_variables,
 )
@@ -78,6 +79,27 @@ def test_knows_the_roles_of_this_collection() -> None:
     assert set(read_options(ROOT / "roles")) == set(ROLE_IDS)
     [message] = unknown_variables({"pypiserver_server_nam": "x", "pypiserver_server_name": "y"})
     assert message.endswith("Did you mean pypiserver_server_name?")
+
+
+def test_looks_at_the_keys_of_dictionaries() -> None:
+    options = {"name": {}, "port": {}, "locations": {"type": "list", "options": {"match": {}, "files": {}}}}
+    value = [
+        {"name": "web", "prot": 1, "locations": [{"match": "/", "file": "/srv"}, {}]},
+        {"port": 1, "zzzzzzzzzz": 2},
+        "no dictionary",
+    ]
+    assert list(explain_keys("sites", value, options)) == [
+        "sites[web] has prot, which is no option of it. Did you mean port?",
+        "sites[web].locations[0] has file, which is no option of it. Did you mean files?",
+        "sites[1] has zzzzzzzzzz, which is no option of it. It takes locations, name, port.",
+    ]
+
+
+def test_names_the_nearest_option_of_an_index() -> None:
+    variables = {"devpi_indexes": [{"name": "devuser/dev", "base": ["root/pypi"], "options": {"of_a_plugin": 1}}]}
+    assert unknown_variables(variables) == [
+        "devpi_indexes[devuser/dev] has base, which is no option of it. Did you mean bases?"
+    ]
 
 
 @pytest.mark.parametrize("wrong", ["nginx_sites", 7, None])

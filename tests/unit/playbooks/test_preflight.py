@@ -133,7 +133,7 @@ DEVPI_CASES: dict[str, tuple[dict[str, Any], str]] = {
     "devpi_forbidden_user": ({"devpi_users": [{"name": "dev:ops"}]}, 'devpi forbids the user name "dev:ops"'),
     "devpi_misspelt_key": (
         {"devpi_indexes": [{"name": "root/dev", "volatil": False}]},
-        "devpi_indexes.volatil. Supported parameters",
+        "devpi_indexes[root/dev] has volatil, which is no option of it. Did you mean volatile?",
     ),
     "devpi_no_passphrase": ({"tls_ca_passphrase": None}, "tls_ca_passphrase is missing"),
 }
