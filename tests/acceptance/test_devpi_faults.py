@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -48,7 +49,7 @@ def linked(index: Devpi, stage: str, project: str) -> list[Answer]:
         return []
     assert page.status == 200, str(page)
     links = re.findall(r'"url":\s*"([^"#]+)', page.text)
-    paths = [re.sub(r"^(\.\./|https?://[^/]+/)+", "/", link) for link in links]
+    paths = [urlsplit(urljoin(f"{index.url}{stage}/+simple/{project}/", link)).path for link in links]
     return ask(index.vantages[0], index, [Request(path, user=user, headers=PIP[1:]) for path in paths])
 
 

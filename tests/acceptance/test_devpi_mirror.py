@@ -53,7 +53,7 @@ def forget(index: Devpi, project: str) -> None:
     index.rest(
         ("DELETE", f"/{index.mirror}/{project}?force=yes", None), ("GET", f"/{index.mirror}/+simple/{PREFIX}/", None)
     )
-    assert index.stored(index.mirror, f"{project.replace('-', '_')}-*") == {}
+    assert index.stored(index.mirror, f"{project.replace('-', '_')}-*.whl") == {}
 
 
 def the_reader(client: Client) -> Person:

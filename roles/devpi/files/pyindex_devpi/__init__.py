@@ -2,7 +2,7 @@
 
 ``configuration`` says what is wrong with the options of devpi-server's file, ``prepare`` and
 ``initialise`` make a new server's data completely or not at all, ``serve`` runs devpi-server on the
-socket that systemd listens on, with ``documentation``, ``logins``, ``mirrors`` and ``releases`` as plugins.
+socket that systemd listens on, with the other modules as plugins.
 """
 
 import warnings
