@@ -87,7 +87,8 @@ def _tidy_index(server: Server, index: str, job: dict[str, Any]) -> list[str]:
         if job["run"] not in project and not _old(_uploaded(server, index, project), job["days"]):
             continue
         # `force`: from an index that is not volatile too
-        if server.ask("DELETE", f"/{index}/{project}?force=yes")[0] >= 300:
+        server.ask("DELETE", f"/{index}/{project}?force=yes")
+        if project in server.ask("GET", f"/{index}")[1].get("projects", []):
             left.append(f"{index}/{project}")
     return left
 

@@ -1,5 +1,9 @@
-"""A plugin of devpi-server: says that the disk is full, where it would only say that there was an error, and does not
-leave there what it wrote until then."""
+"""Around devpi-server's application: says that the disk is full, where it would only say that there was an error, and
+does not leave there what it wrote until then.
+
+Around all of it, because what runs out of space is the end of a transaction. (As a tween it would have to be told
+its place, and that moves devpi-server's own: removals were then rolled back.)
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,40 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from devpi_server.config import hookimpl
-from pyramid.config import Configurator
-from pyramid.request import Request
-from pyramid.response import Response
 
-Handler = Callable[[Request], Response]
+Application = Callable[..., Iterable[bytes]]
 
-# devpi-server's own
-TRANSACTION = "devpi_server.views.tween_keyfs_transaction"
 MESSAGE = "The disk of the package index is full: nothing was stored"
+_folders: set[Path] = set()
 
 
 @hookimpl  # type: ignore[untyped-decorator]
-def devpiserver_pyramid_configure(config: object, pyramid_config: Configurator) -> None:  # noqa: ARG001 - named by devpi-server
-    """Look at every request from outside of its transaction, which is what runs out of space."""
-    pyramid_config.add_tween(f"{__name__}.tween", over=TRANSACTION)
+def devpiserver_pyramid_configure(config: Any, pyramid_config: object) -> None:  # noqa: ARG001 - named by devpi-server
+    """Learn where the files are."""
+    _folders.add(config.server_path / "+files")
 
 
-def tween(handler: Handler, registry: object) -> Handler:  # noqa: ARG001 - named by pyramid
-    """Return a handler that answers 507 (RFC 4918) where there was no space left."""
+def guarded(application: Application) -> Application:
+    """Return a WSGI *application* that answers 507 (RFC 4918) where there was no space left."""
 
-    def handle(request: Request) -> Response:
+    def answer(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         try:
-            return handler(request)
+            return application(environ, start_response)
         except (OSError, sqlite3.OperationalError) as error:
             if not is_full(error):
                 raise
-            remove_unfinished(request.registry["xom"].config.server_path / "+files")
+        for folder in _folders:
+            remove_unfinished(folder)
         # The reason too: twine shows nothing else
-        return Response(f"{MESSAGE}\n", status=f"507 {MESSAGE}", content_type="text/plain", charset="utf-8")
+        start_response(f"507 {MESSAGE}", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{MESSAGE}\n".encode()]
 
-    return handle
+    return answer
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -30,11 +30,11 @@ class Service:
         self._stop_seconds = stop_seconds
         self._dispatcher: waitress.task.ThreadedTaskDispatcher | None = None
 
-    def serve(self, app: object, **settings: object) -> None:
+    def serve(self, app: disk.Application, **settings: object) -> None:
         """Serve the WSGI application *app* with the *settings* of waitress, until the process ends."""
         for name in OWN_SOCKETS:
             settings.pop(name, None)
-        server = create_server(app, sockets=[socket.socket(fileno=LISTEN_FD)], **settings)
+        server = create_server(disk.guarded(app), sockets=[socket.socket(fileno=LISTEN_FD)], **settings)
         self._dispatcher = server.task_dispatcher
         notify("READY=1")
         server.run()
