@@ -9,8 +9,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from unittest import mock
 
 import pytest
+from ansible.module_utils import _internal
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.pyindex.fleet.plugins.module_utils._devpi import Client
@@ -40,7 +43,14 @@ def run(module: str, check: bool, arguments: dict[str, Any]) -> dict[str, Any]:
     loaded = importlib.import_module(f"{MODULES}.{module}")
     output = io.StringIO()
     given = {"_ansible_check_mode": check, "_ansible_diff": True, **arguments}
-    with patch_module_args(given), contextlib.redirect_stdout(output), pytest.raises(SystemExit):
+    with (
+        patch_module_args(given),
+        # Other tests of this process use Ansible's controller, which would print the warnings; and each run has its own
+        mock.patch.object(_internal, "is_controller", False),
+        mock.patch.dict(warnings._global_warnings, clear=True),
+        contextlib.redirect_stdout(output),
+        pytest.raises(SystemExit),
+    ):
         loaded.main()
     result: dict[str, Any] = json.loads(output.getvalue())
     return result
