@@ -68,8 +68,8 @@ def checked(**keys: Any) -> dict[str, Any]:
         ({**CHECKED, "readers_file": "/etc/readers"}, "have no use where the backend knows the logins"),
         ({**CHECKED, "locations": [{"match": "/", "access": "all"}]}, "must be login, open, public or closed"),
         (
-            {**CHECKED, "locations": [{"match": "/f/", "access": "public", "files": "/srv"}]},
-            "only after the login check",
+            {**CHECKED, "locations": [{"match": "/f/", "access": "open", "files": "/srv"}]},
+            "serves files, after the login check or to all",
         ),
     ],
 )
