@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.parse
@@ -387,9 +386,7 @@ def test_real_pip(index: Index, tmp_path: Path) -> None:
 
 
 def test_real_uv(index: Index, tmp_path: Path) -> None:
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("uv is not installed")
+    uv = str(Path(sys.executable).with_name("uv"))
     for user, allowed in (("", not index.needs_login), ("reader", True)):
         url, environment = programs(index, user)
         command = [
