@@ -90,7 +90,7 @@ def form(fields: Iterable[tuple[str, Any]]) -> bytes:
 
 @pytest.fixture
 def settings(store: PackageStore) -> Settings:
-    return Settings(packages_dir=store.root, max_upload_bytes=2**20)
+    return Settings(packages_dir=store.root, pages_dir=store.publisher.pages, max_upload_bytes=2**20)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def client(settings: Settings, store: PackageStore) -> Client:
 
 def files(store: PackageStore) -> list[str]:
     """All files, temporary ones too."""
-    return sorted(path.name for path in store.root.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(path.name for path in store.root.rglob("*") if path.is_file() and not path.name.startswith("lock-"))
 
 
 def is_one_line(answer: Answer) -> bool:
@@ -120,7 +120,7 @@ def test_an_upload_is_stored_and_listed_at_once(client: Client, store: PackageSt
     assert files(store) == [name]
     page = client.request("GET", "/simple/demo/")
     assert page.status == 200
-    assert f'href="/packages/{name}#sha256={hashlib.sha256(data).hexdigest()}"' in page.text
+    assert f'href="../../packages/{name}#sha256={hashlib.sha256(data).hexdigest()}"' in page.text
     assert '<a href="demo/">demo</a>' in client.request("GET", "/simple/").text
     assert name in client.request("GET", "/packages/").text
     assert client.request("GET", f"/packages/{name}").body == data
@@ -377,8 +377,8 @@ def test_the_index_can_be_below_a_path(settings: Settings, store: PackageStore) 
     assert client.post(fields, path="/python/").status == 200
     assert client.post(fields, path="/python").status == 409
     assert client.post(fields, path="/").status == 404
-    assert f'href="/python/packages/{WHEEL}#' in client.request("GET", "/python/simple/demo/").text
-    assert f'href="/python/packages/{WHEEL}#' in client.request("GET", "/python/packages/").text
+    assert f'href="../../packages/{WHEEL}#' in client.request("GET", "/python/simple/demo/").text
+    assert f'href="{WHEEL}#' in client.request("GET", "/python/packages/").text
     assert client.request("GET", f"/python/packages/{WHEEL}").body == wheel()
     location = "https://pypi.example.org:8443/python/simple/demo/"
     assert client.request("GET", "/python/demo/").headers["Location"] == location
@@ -408,6 +408,7 @@ def test_the_user_that_nginx_names_is_logged(client: Client, caplog: pytest.LogC
 def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "PYINDEX_PACKAGES_DIR": str(tmp_path),
+        "PYINDEX_PAGES_DIR": str(tmp_path / "pages"),
         "PYINDEX_URL_PATH": "/python/",
         "PYINDEX_OVERWRITE": "1",
         "PYINDEX_REMOVAL": "0",
@@ -418,5 +419,7 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / ".incoming" / "stale.part").write_bytes(b"of a killed server")
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
     index = application()
-    assert index.settings == Settings(tmp_path, "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20)
+    assert index.settings == Settings(
+        tmp_path, tmp_path / "pages", "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20
+    )
     assert list((tmp_path / ".incoming").glob("*.part")) == []
