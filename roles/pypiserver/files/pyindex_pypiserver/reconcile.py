@@ -72,6 +72,8 @@ def reconcile(publisher: Publisher, *, deep: bool = False, processes: int | None
         # Not in a database that somebody has put in place of the one that was filled
         if publisher.records.get("reconciling") == token:
             publisher.records.set(complete=1)
+    # Those of before are still there; what is read now is named by both
+    report.problems = sorted({*report.problems, *publisher.records.problems()})
     report.seconds = round(time.monotonic() - began, 3)
     return report
 
@@ -83,13 +85,11 @@ def _find_differences(publisher: Publisher, report: Report, *, deep: bool) -> di
     metadata = _scan_metadata(publisher)
     report.files = len(on_disk)
     todo: defaultdict[str, list[str]] = defaultdict(list)
-    for name, project, identity, problem, metadata_size in publisher.records.files():
+    for name, project, identity, metadata_size in publisher.records.files():
         known = on_disk.pop(name, None) == identity
         described = metadata.pop(name, None)
         if not known or deep or described != (None if metadata_size is None else (metadata_size, identity[1])):
             todo[project].append(name)
-        elif problem is not None:
-            report.problems.append(problem)
     for name in on_disk:
         todo[project_of(name) or ""].append(name)
     for name in metadata:

@@ -33,6 +33,7 @@ CREATE TABLE file (
     requires_python TEXT, metadata_sha256 TEXT, metadata_size INTEGER, problem TEXT
 ) WITHOUT ROWID;
 CREATE INDEX file_of_project ON file (project);
+CREATE INDEX file_with_problem ON file (name) WHERE problem NOT NULL;
 CREATE TABLE project (
     name TEXT PRIMARY KEY, listed INTEGER NOT NULL, stamp INTEGER NOT NULL, sizes TEXT NOT NULL, yanked TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -137,13 +138,15 @@ class Records:
         row = self._connection().execute(f"{_GET_FILES} WHERE name = ?", (name,)).fetchone()
         return FileRecord(*row) if row else None
 
-    def files(self) -> Iterator[tuple[str, str, tuple[int, int, int], str | None, int | None]]:
-        """Yield name, project, identity, problem and size of the metadata of every file."""
-        rows = self._connection().execute(
-            "SELECT name, project, inode, mtime_ns, size, problem, metadata_size FROM file"
-        )
-        for name, project, inode, mtime_ns, size, problem, metadata_size in rows:
-            yield name, project, (inode, mtime_ns, size), problem, metadata_size
+    def files(self) -> Iterator[tuple[str, str, tuple[int, int, int], int | None]]:
+        """Yield name, project, identity and size of the metadata of every file."""
+        rows = self._connection().execute("SELECT name, project, inode, mtime_ns, size, metadata_size FROM file")
+        for name, project, inode, mtime_ns, size, metadata_size in rows:
+            yield name, project, (inode, mtime_ns, size), metadata_size
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the files that are not published."""
+        return [problem for (problem,) in self._connection().execute("SELECT problem FROM file WHERE problem NOT NULL")]
 
     def published_names(self, after: str, limit: int) -> list[tuple[str, str]]:
         """Return name and SHA-256 of up to *limit* published files whose names come after *after*."""

@@ -173,27 +173,31 @@ class PackageStore:
     def _placed(self, incoming: Incoming, final: Path, edit: Edit, *, overwrite: bool) -> Iterator[None]:
         """Have *incoming* in its place; when the body fails, all is put back as it was."""
         former = incoming.path.with_suffix(f".former{_SUFFIX}") if overwrite and final.exists() else None
-        if former is None:
-            try:
-                final.hardlink_to(incoming.path)
-            except FileExistsError:
-                raise AlreadyPublishedError(final.name) from None
-        else:
-            former.hardlink_to(final)
-            _make_later(incoming.path, final)
-            incoming.path.replace(final)
+        placed = False
         try:
+            if former is None:
+                try:
+                    final.hardlink_to(incoming.path)
+                except FileExistsError:
+                    raise AlreadyPublishedError(final.name) from None
+            else:
+                former.hardlink_to(final)
+                _make_later(incoming.path, final)
+                incoming.path.replace(final)
+            placed = True
             sync_folder(self.root)
             yield
         except BaseException:
-            if former is None:
-                final.unlink(missing_ok=True)
-            else:
+            if placed and former is not None:
                 former.replace(final)
-            edit.restore(final.name)
+            elif placed:
+                final.unlink(missing_ok=True)
+            if placed:
+                edit.restore(final.name)
             raise
-        if former is not None:
-            former.unlink()
+        finally:
+            if former is not None:
+                former.unlink(missing_ok=True)
 
 
 def _make_later(new: Path, old: Path) -> None:
