@@ -18,6 +18,7 @@ import pytest
 
 from pyindex_pypiserver import publishing
 from pyindex_pypiserver import reconcile as reconcile_module
+from pyindex_pypiserver.distributions import check_file
 from pyindex_pypiserver.reconcile import Report, main, reconcile
 from pyindex_pypiserver.storage import PackageStore
 from tests.unit.pypiserver.made import metadata, sdist, wheel, wheel_members, zip_of
@@ -98,6 +99,16 @@ def link_elsewhere(path: Path) -> None:
     path.symlink_to(elsewhere)
 
 
+def folder_for_a_page(pages: Path) -> None:
+    (pages / "simple/demo/index.html").unlink()
+    (pages / "simple/demo/index.html/x").mkdir(parents=True)
+
+
+def file_for_a_project(pages: Path) -> None:
+    shutil.rmtree(pages / "simple/demo")
+    (pages / "simple/demo").write_text("x")
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "all gone": shutil.rmtree,
     "pages gone": lambda pages: shutil.rmtree(pages / "simple"),
@@ -116,14 +127,8 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "page rewritten": lambda pages: (pages / "simple/demo/index.html").write_text("<a href='//evil/x'>x</a>"),
     "foreign copy": lambda pages: (pages / "simple/one/index.html.gz").write_bytes(b"x"),
     "foreign page": lambda pages: (pages / "simple/demo/other.html").write_text("x"),
-    "folder for a page": lambda pages: (
-        (pages / "simple/demo/index.html").unlink(),
-        (pages / "simple/demo/index.html/x").mkdir(parents=True),
-    ),
-    "file for a project": lambda pages: (
-        shutil.rmtree(pages / "simple/demo"),
-        (pages / "simple/demo").write_text("x"),
-    ),
+    "folder for a page": folder_for_a_page,
+    "file for a project": file_for_a_project,
     "link for a project": lambda pages: link_elsewhere(pages / "simple/demo"),
     "foreign project": lambda pages: (pages / "simple/evil").mkdir(),
     "foreign odd project": lambda pages: (pages / "simple/<evil>").mkdir(),
@@ -160,6 +165,11 @@ def test_a_damage_that_shows_neither_in_size_nor_time_is_found_by_looking_deep(f
     assert path.read_bytes() == right
 
 
+def folder_with_a_file(path: Path) -> None:
+    path.mkdir()
+    (path / "in-1.0.tar.gz").write_bytes(sdist("in"))
+
+
 NOT_PUBLISHED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "notes.txt": (lambda path: path.write_text("x"), "no distribution"),
     "demo-3.0.rpm": (lambda path: path.write_text("x"), "neither a wheel"),
@@ -171,7 +181,7 @@ NOT_PUBLISHED: dict[str, tuple[Callable[[Path], Any], str]] = {
         f"is the same distribution as {WHEEL}, which is published",
     ),
     "link-1.0.tar.gz": (lambda path: path.symlink_to("/etc/passwd"), "symbolic link"),
-    "folder": (lambda path: (path.mkdir(), (path / "in-1.0.tar.gz").write_bytes(sdist("in"))), "folder/"),
+    "folder": (folder_with_a_file, "folder/"),
     "pipe-1.0.tar.gz": (os.mkfifo, "no file"),
     "d\xe4mo-1.0.tar.gz": (lambda path: path.write_bytes(sdist()), "odd characters"),
     "b\udcff-1.0.tar.gz": (lambda path: path.write_bytes(sdist()), "odd characters"),
@@ -245,7 +255,7 @@ def test_a_file_that_changes_while_it_is_read_is_left_for_later(
 ) -> None:
     path = filled.root / "three-1.0.tar.gz"
     path.write_bytes(sdist("three"))
-    real = publishing.check_file
+    real = check_file
 
     def meanwhile(*arguments: Any) -> Any:
         os.utime(path, ns=(1, 1))

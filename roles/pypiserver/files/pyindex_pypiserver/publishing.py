@@ -170,6 +170,8 @@ class Edit:
         self.project = project
         self.before = publisher.records.project(project)
         self.files = publisher.records.files_of(project)
+        # By the key of what is published
+        self._names = {record.key: record.name for record in self.published}
         # What was found wrong with files, one line each
         self.problems: list[str] = []
         # Files that somebody is still writing
@@ -191,21 +193,17 @@ class Edit:
 
     def twin(self, name: DistributionName) -> FileRecord | None:
         """Return the published file that is the same distribution as *name*, if it is there."""
-        key = key_of(name)
-        for record in self.published:
-            if record.key == key and (self.publisher.packages / record.name).exists():
-                return record
+        record = self.files.get(self._names.get(key_of(name), ""))
+        if record is not None and _status(f"{self.publisher.packages}/{record.name}") is not None:
+            return record
         return None
 
     def put(self, name: DistributionName, status: os.stat_result, sha256: str, metadata: Metadata) -> None:
         """Add the file *name*, or replace what is known of it."""
-        digest = size = None
+        digest = size = time_ns = None
         if name.is_wheel:
-            digest, size = hashlib.sha256(metadata.content).hexdigest(), len(metadata.content)
-            path = self._metadata_path(name.text)
-            # The time of its wheel, by which it is recognised
-            _write_new(path, metadata.content, status.st_mtime_ns, durable=False)
-            _put_in_place(path)
+            digest = hashlib.sha256(metadata.content).hexdigest()
+            size, time_ns = _write_metadata(self._metadata_path(name.text), metadata.content)
         else:
             _remove(self._metadata_path(name.text))
         self._set(
@@ -219,6 +217,7 @@ class Edit:
                 requires_python=metadata.requires_python,
                 metadata_sha256=digest,
                 metadata_size=size,
+                metadata_mtime_ns=time_ns,
             )
         )
 
@@ -228,6 +227,8 @@ class Edit:
         if record is not None:
             self._put.pop(name, None)
             self._dropped[name] = record
+            if self._names.get(record.key) == name:
+                del self._names[record.key]
 
     def examine(self, name: str, *, deep: bool = False) -> None:
         """Look at the file *name* on disk, and take over what it is now: new, another, gone or unchanged.
@@ -301,6 +302,8 @@ class Edit:
     def _set(self, record: FileRecord) -> None:
         self.files[record.name] = self._put[record.name] = record
         self._dropped.pop(record.name, None)
+        if record.problem is None:
+            self._names[record.key] = record.name
 
     def _read(self, text: str) -> None:
         """Read the file *text* as if nothing was known of it."""
@@ -352,9 +355,8 @@ class Edit:
 
     def _metadata_is_there(self, record: FileRecord) -> bool:
         status = _status(self._metadata_path(record.name))
-        if status is None or record.metadata_size is None:
-            return status is None and record.metadata_size is None
-        return metadata_identity(status) == (record.metadata_size, record.mtime_ns)
+        found = (None, None) if status is None else (status.st_size, status.st_mtime_ns)
+        return found == (record.metadata_size, record.metadata_mtime_ns)
 
     def _yanked(self) -> dict[str, str]:
         try:
@@ -395,11 +397,6 @@ def _normalise(name: str) -> str:
     while "--" in name:
         name = name.replace("--", "-")
     return name
-
-
-def metadata_identity(status: os.stat_result) -> tuple[int, int]:
-    """Return size and time by which a metadata file is recognised."""
-    return (status.st_size, status.st_mtime_ns)
 
 
 def write_pages(folder: Path, contents: Iterable[bytes | None], stamp: int, *, durable: bool) -> str:
@@ -491,14 +488,37 @@ def _write_new(path: str, content: bytes, mtime_ns: int, *, durable: bool) -> No
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_new_name(path), flags, FILE_MODE)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        _write_all(descriptor, content)
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         if durable:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_metadata(path: str, content: bytes) -> tuple[int, int]:
+    """Write a metadata file; return size and time by which it is recognised."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        # Where there is none, no page names it yet
+        descriptor = os.open(path, flags, FILE_MODE)
+    except FileExistsError:
+        later = max(time.time_ns(), os.lstat(path).st_mtime_ns + 10**9)
+        _write_new(path, content, later, durable=False)
+        _put_in_place(path)
+        return len(content), later
+    try:
+        _write_all(descriptor, content)
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _put_in_place(path: str) -> None:

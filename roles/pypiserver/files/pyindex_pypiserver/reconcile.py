@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -85,10 +86,9 @@ def _find_differences(publisher: Publisher, report: Report, *, deep: bool) -> di
     metadata = _scan_metadata(publisher)
     report.files = len(on_disk)
     todo: defaultdict[str, list[str]] = defaultdict(list)
-    for name, project, identity, metadata_size in publisher.records.files():
-        known = on_disk.pop(name, None) == identity
-        described = metadata.pop(name, None)
-        if not known or deep or described != (None if metadata_size is None else (metadata_size, identity[1])):
+    for name, project, identity, described in publisher.records.files():
+        same = on_disk.pop(name, None) == identity
+        if metadata.pop(name, (None, None)) != described or not same or deep:
             todo[project].append(name)
     for name in on_disk:
         todo[project_of(name) or ""].append(name)
@@ -194,6 +194,8 @@ def _in_parallel(
         return
     # A connection to the database must not be shared with a child
     publisher.records.close()
+    # Nor looks a child's garbage collector at what it has from here
+    gc.freeze()
     with multiprocessing.get_context("fork").Pool(count) as pool:
         yield from pool.imap_unordered(_work, batches)
 

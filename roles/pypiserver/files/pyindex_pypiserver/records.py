@@ -30,7 +30,7 @@ _SCHEMA: Final = """
 CREATE TABLE file (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, version TEXT NOT NULL, key TEXT NOT NULL,
     inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    requires_python TEXT, metadata_sha256 TEXT, metadata_size INTEGER, problem TEXT
+    requires_python TEXT, metadata_sha256 TEXT, metadata_size INTEGER, metadata_mtime_ns INTEGER, problem TEXT
 ) WITHOUT ROWID;
 CREATE INDEX file_of_project ON file (project);
 CREATE INDEX file_with_problem ON file (name) WHERE problem NOT NULL;
@@ -69,6 +69,7 @@ class FileRecord:
     requires_python: str | None = None
     metadata_sha256: str | None = None
     metadata_size: int | None = None
+    metadata_mtime_ns: int | None = None
     problem: str | None = None
 
     @property
@@ -138,11 +139,13 @@ class Records:
         row = self._connection().execute(f"{_GET_FILES} WHERE name = ?", (name,)).fetchone()
         return FileRecord(*row) if row else None
 
-    def files(self) -> Iterator[tuple[str, str, tuple[int, int, int], int | None]]:
-        """Yield name, project, identity and size of the metadata of every file."""
-        rows = self._connection().execute("SELECT name, project, inode, mtime_ns, size, metadata_size FROM file")
-        for name, project, inode, mtime_ns, size, metadata_size in rows:
-            yield name, project, (inode, mtime_ns, size), metadata_size
+    def files(self) -> Iterator[tuple[str, str, tuple[int, int, int], tuple[int | None, int | None]]]:
+        """Yield name, project, identity, and size and time of the metadata of every file."""
+        rows = self._connection().execute(
+            "SELECT name, project, inode, mtime_ns, size, metadata_size, metadata_mtime_ns FROM file"
+        )
+        for name, project, inode, mtime_ns, size, metadata_size, metadata_mtime_ns in rows:
+            yield name, project, (inode, mtime_ns, size), (metadata_size, metadata_mtime_ns)
 
     def problems(self) -> list[str]:
         """Return what is wrong with the files that are not published."""
