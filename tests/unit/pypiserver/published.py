@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,32 @@ def shown(store: PackageStore) -> dict[str, str]:
     folders = {path.name for path in store.publisher.simple.iterdir() if path.is_dir()} if found else set()
     assert folders == set(projects(store))
     return found
+
+
+def served(store: PackageStore) -> dict[str, str]:
+    """Return the digest of every file that all four forms of the pages show, while forms may differ; fail as shown()."""
+    digests: dict[str, str] = {}
+    forms: dict[str, list[dict[str, str]]] = {}
+    for path in store.publisher.simple.glob("*/index.*"):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if ".json" in path.name:
+            found = {file["filename"]: file["hashes"]["sha256"] for file in json.loads(data)["files"]}
+        else:
+            assert data.endswith(b"</html>\n")
+            found = dict(re.findall(r"packages/([^#]+)#sha256=([0-9a-f]{64})", data.decode()))
+        forms.setdefault(path.parent.name, []).append(found)
+        for name, digest in found.items():
+            if name not in digests:
+                digests[name] = hashlib.sha256((store.root / name).read_bytes()).hexdigest()
+            assert digests[name] == digest
+    listed = set(projects(store))
+    return {
+        name: digest
+        for project, pages in forms.items()
+        if project in listed
+        for name, digest in pages[0].items()
+        if all(name in found for found in pages)
+    }
 
 
 def leftovers(store: PackageStore) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .distributions import DistributionName
 
 # Another number and the database is made anew
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE file (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, version TEXT NOT NULL, key TEXT NOT NULL,

@@ -164,12 +164,17 @@ class Watch:
         """Look at everything, in another process: its memory is given back."""
         program = [sys.executable, "-m", f"{__package__}.reconcile"]
         folders = ["--packages-dir", str(self.publisher.packages), "--pages-dir", str(self.publisher.pages)]
-        with subprocess.Popen([*program, *folders], stdin=subprocess.DEVNULL) as process:
-            while process.poll() is None:
-                # A first one may take longer than a unit has for its start
-                _tell("EXTEND_TIMEOUT_USEC=60000000")
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(TICK_SECONDS)
+        with subprocess.Popen([*program, *folders], stdin=subprocess.DEVNULL, process_group=0) as process:
+            try:
+                while process.poll() is None:
+                    # A first one may take longer than a unit has for its start
+                    _tell("EXTEND_TIMEOUT_USEC=60000000")
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(TICK_SECONDS)
+            except BaseException:
+                # With its workers: the next start does it again
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         self._reconciled = time.monotonic()
         self._pause = TICK_SECONDS
         if process.returncode not in (0, 1):
