@@ -44,7 +44,7 @@ _FOLDER_MODE: Final = 0o750
 _LOCKS: Final = 256
 _CHUNK: Final = 2**20
 # The compressed copy of a longer list follows later: see Publisher.compress_list
-_MAX_COMPRESSED_AT_ONCE: Final = 2**20
+_MAX_COMPRESSED_AT_ONCE: Final = 2**17
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +74,17 @@ class Publisher:
                     edit.examine(name)
             yield edit
 
-    def refresh(self, project: str, names: Iterable[str] = (), *, deep: bool = False) -> Edit:
+    def refresh(self, project: str, names: Iterable[str] = (), *, deep: bool = False, with_list: bool = True) -> Edit:
         """Look at the files *names* of *project* and at its pages; publish what differs. Returns what was done.
 
         With *deep* the files are read and the pages are written, also where nothing seems to differ.
+        Without *with_list* the project list is left to the caller.
         """
         with self.edit(project, adopt=False) as edit:
             for name in names:
                 edit.examine(name, deep=deep)
             if edit.changed or edit.pages_differ() or deep:
-                edit.commit(durable=False)
+                edit.commit(durable=False, with_list=with_list)
                 edit.remove_foreign()
         return edit
 
@@ -260,8 +261,10 @@ class Edit:
         for name in _foreign(folder):
             _remove(f"{folder}/{name}")
 
-    def commit(self, *, durable: bool = True) -> None:
+    def commit(self, *, durable: bool = True, with_list: bool = True) -> None:
         """Write the pages and the records; with *durable* the pages are on disk when it returns.
+
+        Without *with_list* a new project is not on the project list yet.
 
         When it raises, the files may be changed back and ``restore`` called.
         """
@@ -276,7 +279,7 @@ class Edit:
             remove_pages(folder)
         record = ProjectRecord(self.project, bool(files), stamp, sizes, yanks.text(yanked))
         change = publisher.records.write(record, self._put.values(), self._dropped)
-        if record.listed != self.before.listed:
+        if with_list and record.listed != self.before.listed:
             publisher.update_list(change, durable=durable)
         for name in self._dropped:
             if name not in self.files:

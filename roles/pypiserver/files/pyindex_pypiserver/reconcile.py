@@ -169,7 +169,9 @@ def _check_projects(publisher: Publisher, todo: dict[str, list[str]], *, deep: b
             # Perhaps a project that was made a moment ago
             todo.setdefault(name, [])
         else:
-            publisher.remove_from(SIMPLE, name)
+            # What is left of a page that was being written; but not of one that is
+            with publisher.locked("list"):
+                publisher.remove_from(SIMPLE, name)
 
 
 @dataclass
@@ -218,7 +220,8 @@ def _work(batch: _Batch) -> _Edited:
     publisher = Publisher(packages, pages_dir)
     edited = _Edited()
     for project, names in projects:
-        _add(edited, publisher.refresh(project, names, deep=deep))
+        # The list once, at the end
+        _add(edited, publisher.refresh(project, names, deep=deep, with_list=False))
     publisher.records.close()
     return edited
 

@@ -104,6 +104,7 @@ class Watch:
         self.publisher = publisher
         self._reconciled = float("-inf")
         self._pause = TICK_SECONDS
+        self._unsettled = True
         # Files that are still being written: when they were last looked at
         self._pending: dict[str, float] = {}
 
@@ -121,8 +122,11 @@ class Watch:
                 log.warning("more changes at once than the kernel keeps: looking at everything")
                 self._reconciled = float("-inf")
             except OSError as error:
-                log.error("cannot publish: %s", error)
-                time.sleep(TICK_SECONDS)
+                # Folder gone, no inotify left, disk full: better late than never
+                log.error("cannot watch, so all is looked at every %d s: %s", PAUSE_SECONDS, error)
+                self.reconcile()
+                _tell("READY=1")
+                time.sleep(PAUSE_SECONDS)
 
     def step(self, events: FolderEvents) -> None:
         """Wait for changes at most a moment, and publish them."""
@@ -140,8 +144,12 @@ class Watch:
         if len(names) > _MANY or self._is_due(now):
             self._pending.clear()
             self.reconcile()
-        else:
+        elif names:
+            self._unsettled = True
             self.publish(names)
+        elif self._unsettled:
+            self._unsettled = False
+            self.publisher.compress_list()
 
     def publish(self, names: Iterable[str]) -> None:
         """Look at the files *names*."""
