@@ -336,6 +336,14 @@ def test_requires_python_is_any_text_and_stays_text(store: PackageStore, text: b
     assert (store.publisher.metadata / f"{WHEEL}.metadata").read_bytes() == content
 
 
+@pytest.mark.parametrize("record", [b"", b"\xff\x00", b"demo/__init__.py,sha256=wrong,1\n../../etc/passwd,,\n" * 1000])
+def test_a_record_that_lies_is_for_installers_to_judge(store: PackageStore, record: bytes) -> None:
+    """The file is served as it is; nothing here trusts what it lists."""
+    data = zip_of(wheel_members(more={"demo-1.0.dist-info/RECORD": record}))
+    assert publish(store, WHEEL, data).read_bytes() == data
+    assert list(shown(store)) == [WHEEL]
+
+
 def test_a_wheel_with_ten_thousand_entries_is_published(store: PackageStore) -> None:
     publish(store, WHEEL, wheel(more={f"demo/m{number}.py": b"" for number in range(10_000)}))
     assert list(shown(store)) == [WHEEL]

@@ -120,7 +120,6 @@ class Watch:
                         self.step(events)
             except Lost:
                 log.warning("more changes at once than the kernel keeps: looking at everything")
-                self._reconciled = float("-inf")
             except OSError as error:
                 # Folder gone, no inotify left, disk full: better late than never
                 log.error("cannot watch, so all is looked at every %d s: %s", PAUSE_SECONDS, error)
