@@ -18,7 +18,7 @@ from pyindex_pypiserver.reconcile import reconcile
 from pyindex_pypiserver.storage import PackageStore
 from pyindex_pypiserver.watch import FolderEvents, Lost, Watch
 from tests.unit.pypiserver.made import sdist, wheel
-from tests.unit.pypiserver.published import page, publish, shown
+from tests.unit.pypiserver.published import page, projects, publish, shown
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 SDIST = "demo-1.0.tar.gz"
@@ -94,7 +94,7 @@ def test_what_appears_is_published_and_what_goes_is_taken_out(store: PackageStor
     # The whole project
     for name in list(page(store, "demo")):
         (store.root / name).unlink()
-    gone = wait_for(lambda: not (store.publisher.simple / "demo").exists())
+    gone = wait_for(lambda: not (store.publisher.simple / "demo").exists() and projects(store) == [])
     times = [moved, written, linked, removed, overwritten, gone]
     # Half of them: the machine may be busy
     assert sorted(times)[2] < PROMISED_SECONDS, times
