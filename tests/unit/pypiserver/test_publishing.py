@@ -94,6 +94,15 @@ def test_an_entity_tag_is_never_used_twice(store: PackageStore, monkeypatch: pyt
         seen.update(tags)
 
 
+def test_an_entity_tag_is_not_used_again_when_the_records_are_lost(store: PackageStore) -> None:
+    publish(store, SDIST, sdist())
+    for _unused in range(3):
+        before = {*entity_tags(store, "demo").values(), *entity_tags(store).values()}
+        shutil.rmtree(store.publisher.pages / ".state")
+        reconcile(store.publisher)
+        assert not before & {*entity_tags(store, "demo").values(), *entity_tags(store).values()}
+
+
 def test_a_project_that_comes_back_has_no_entity_tag_of_before(store: PackageStore) -> None:
     publish(store, SDIST, sdist())
     before = {*entity_tags(store, "demo").values(), *entity_tags(store).values()}

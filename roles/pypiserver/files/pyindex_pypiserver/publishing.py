@@ -111,7 +111,7 @@ class Publisher:
                 return
             # Before the names: what is changed meanwhile is listed, or written by the next one
             changes = self.records.get("changes", 0)
-            stamp = _next_stamp(self.records.get("list_stamp", 0))
+            stamp = _next_stamp(self.simple, self.records.get("list_stamp", 0))
             sizes = write_pages(self.simple, self._list_pages(), stamp, durable=durable)
             self.records.set(listed=changes, list_stamp=stamp, list_sizes=sizes)
 
@@ -270,8 +270,8 @@ class Edit:
         """
         publisher, yanked = self.publisher, self._yanked()
         files = self.published
-        stamp = _next_stamp(self.before.stamp)
         folder = publisher.simple / self.project
+        stamp = _next_stamp(folder, self.before.stamp)
         sizes = ""
         if files:
             sizes = write_pages(folder, self._pages(files, yanked), stamp, durable=durable)
@@ -472,10 +472,14 @@ def _time_of(path: str, stamp: int) -> int:
     return (stamp + path.endswith((".json", ".json.gz"))) * 10**9
 
 
-def _next_stamp(before: int) -> int:
-    """Return the time for new pages: even, and later than that of the pages *before*, whatever the clock says."""
-    now = int(time.time()) // 2 * 2
-    return max(now, before + 2)
+def _next_stamp(folder: Path, before: int) -> int:
+    """Return the time for new pages in *folder*: even, and later than that of the pages *before*.
+
+    Whatever the clock says; and later than what is there, which a killed process may not have recorded.
+    """
+    status = _status(f"{folder}/{PAGES[0]}")
+    there = 0 if status is None else int(status.st_mtime)
+    return max(int(time.time()), before + 2, there + 2) // 2 * 2
 
 
 # Paths are strings from here on: for many thousand files, pathlib takes longer than the system
