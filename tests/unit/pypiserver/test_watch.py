@@ -162,6 +162,21 @@ def test_many_changes_at_once_are_left_to_a_reconcile(store: PackageStore, monke
     assert calls == ["reconcile", "publish 1"]
 
 
+def test_a_long_list_is_compressed_when_all_is_quiet(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyindex_pypiserver.publishing._MAX_COMPRESSED_AT_ONCE", 1000)
+    for number in range(70):
+        publish(store, f"project{number}-1.tar.gz", sdist(f"project{number}", "1"))
+    copy = store.publisher.simple / "index.html.gz"
+    assert not copy.exists()
+    watch = Watch(store.publisher)
+    watch._reconciled = time.monotonic()
+    with FolderEvents(store.root) as events:
+        watch.step(events)
+    assert copy.exists()
+    assert len(shown(store)) == 70
+    assert not store.publisher.list_differs()
+
+
 def test_hidden_and_odd_names_are_passed_over(store: PackageStore) -> None:
     Watch(store.publisher).publish([".incoming", ".x-1.0.tar.gz", "b\udcff-1.tar.gz", "notes.txt", "a b-1.tar.gz"])
     assert not (store.publisher.simple).exists()

@@ -101,26 +101,34 @@ def _find_differences(publisher: Publisher, report: Report, *, deep: bool) -> di
 
 
 def _scan_packages(publisher: Publisher, report: Report) -> dict[str, tuple[int, int, int]]:
+    """Return the identity of each file that may be a distribution; report what cannot be one."""
     found = {}
     with os.scandir(publisher.packages) as entries:
         for entry in entries:
             name = entry.name
             if name.startswith("."):
                 continue
-            if not name.isascii() or not name.isprintable():
-                report.problems.append(f"{shorten(name)} is not published: odd characters in its name")
-            elif entry.is_symlink():
-                report.problems.append(f"{name} is not published: it is a symbolic link; put the file itself here")
-            elif entry.is_dir(follow_symlinks=False):
-                if name != "lost+found":
-                    report.problems.append(f"{name}/ is not published: put the files of the folder beside it")
-            elif not entry.is_file(follow_symlinks=False):
-                report.problems.append(f"{name} is not published: it is no file")
-            else:
-                with contextlib.suppress(FileNotFoundError):
+            if entry.is_file(follow_symlinks=False) and name.isascii() and name.isprintable():
+                try:
                     status = entry.stat(follow_symlinks=False)
-                    found[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
+                except FileNotFoundError:
+                    continue
+                found[name] = (status.st_ino, status.st_mtime_ns, status.st_size)
+            elif name != "lost+found":
+                report.problems.append(_why_not(entry))
     return found
+
+
+def _why_not(entry: os.DirEntry[str]) -> str:
+    """Return why *entry* cannot be a distribution, in one line."""
+    name = entry.name
+    if not name.isascii() or not name.isprintable():
+        return f"{shorten(name)} is not published: odd characters in its name"
+    if entry.is_symlink():
+        return f"{name} is not published: it is a symbolic link; put the file itself here"
+    if entry.is_dir(follow_symlinks=False):
+        return f"{name}/ is not published: put the files of the folder beside it"
+    return f"{name} is not published: it is no file"
 
 
 def _scan_metadata(publisher: Publisher) -> dict[str, tuple[int, int]]:
@@ -128,13 +136,16 @@ def _scan_metadata(publisher: Publisher) -> dict[str, tuple[int, int]]:
     found = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(publisher.metadata) as entries:
         for entry in entries:
-            if not entry.name.endswith(METADATA_SUFFIX) or not entry.name.isascii():
-                publisher.remove_from(METADATA, entry.name)
+            name = entry.name
+            if not name.endswith(METADATA_SUFFIX) or not name.isascii():
+                publisher.remove_from(METADATA, name)
                 continue
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 status = entry.stat(follow_symlinks=False)
-                size = status.st_size if entry.is_file(follow_symlinks=False) else -1
-                found[entry.name.removesuffix(METADATA_SUFFIX)] = (size, status.st_mtime_ns)
+            except FileNotFoundError:
+                continue
+            size = status.st_size if entry.is_file(follow_symlinks=False) else -1
+            found[name.removesuffix(METADATA_SUFFIX)] = (size, status.st_mtime_ns)
     return found
 
 
