@@ -115,6 +115,13 @@ def key_of(name: DistributionName) -> str:
     return " ".join(map(str, parts))
 
 
+class _Connection(sqlite3.Connection):
+    """Is closed when its thread is gone."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Records:
     """The database in the file *path*; threads and processes may share it.
 
@@ -271,7 +278,9 @@ class Records:
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             # Nothing that is lost with the power is lost for good
