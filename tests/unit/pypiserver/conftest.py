@@ -18,4 +18,7 @@ def store(tmp_path: Path) -> PackageStore:
     """An empty store."""
     folder = tmp_path / "packages"
     folder.mkdir()
-    return PackageStore(folder)
+    store = PackageStore(folder, tmp_path / "pages")
+    # As after the first reconcile, of an empty folder
+    store.publisher.records.set(complete=1)
+    return store

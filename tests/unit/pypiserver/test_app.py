@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,7 +92,7 @@ def form(fields: Iterable[tuple[str, Any]]) -> bytes:
 
 @pytest.fixture
 def settings(store: PackageStore) -> Settings:
-    return Settings(packages_dir=store.root, max_upload_bytes=2**20)
+    return Settings(packages_dir=store.root, pages_dir=store.publisher.pages, max_upload_bytes=2**20)
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def client(settings: Settings, store: PackageStore) -> Client:
 
 def files(store: PackageStore) -> list[str]:
     """All files, temporary ones too."""
-    return sorted(path.name for path in store.root.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(path.name for path in store.root.rglob("*") if path.is_file() and not path.name.startswith("lock-"))
 
 
 def is_one_line(answer: Answer) -> bool:
@@ -120,7 +122,7 @@ def test_an_upload_is_stored_and_listed_at_once(client: Client, store: PackageSt
     assert files(store) == [name]
     page = client.request("GET", "/simple/demo/")
     assert page.status == 200
-    assert f'href="/packages/{name}#sha256={hashlib.sha256(data).hexdigest()}"' in page.text
+    assert f'href="../../packages/{name}#sha256={hashlib.sha256(data).hexdigest()}"' in page.text
     assert '<a href="demo/">demo</a>' in client.request("GET", "/simple/").text
     assert name in client.request("GET", "/packages/").text
     assert client.request("GET", f"/packages/{name}").body == data
@@ -304,15 +306,27 @@ def test_removing_a_release_where_it_is_allowed(settings: Settings, store: Packa
     assert files(store) == []
 
 
-def test_a_full_disk_is_said_so(client: Client, store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_unused: int) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENOSPC, "is full"), (errno.EDQUOT, "is full"), (errno.EROFS, "read-only"), (errno.EACCES, "may not write")],
+)
+@pytest.mark.parametrize("function", ["fsync", "link", "mkdir", "rename"])
+def test_a_disk_that_cannot_be_written_is_said_so(
+    client: Client, store: PackageStore, monkeypatch: pytest.MonkeyPatch, function: str, number: int, said: str
+) -> None:
+    def full(*_unused: Any, **_options: Any) -> None:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("os.fsync", full)
-    answer = client.upload(WHEEL, wheel())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, full)
+        answer = client.upload(WHEEL, wheel())
     assert answer.status == 507
-    assert "full" in answer.text
+    assert said in answer.text
+    assert is_one_line(answer)
     assert files(store) == []
+    assert client.request("GET", "/simple/demo/").status == 404
+    assert client.upload(WHEEL, wheel()).status == 200
+    assert client.request("GET", "/simple/demo/").status == 200
 
 
 @pytest.mark.parametrize(
@@ -324,6 +338,19 @@ def test_a_full_disk_is_said_so(client: Client, store: PackageStore, monkeypatch
         ("GET", "/simple/", 200),
         ("GET", "/simple", 301),
         ("GET", "/simple/Demo/", 301),
+        ("GET", "/simple/demo", 301),
+        ("HEAD", "/simple/demo/", 200),
+        ("GET", "/simple/demo/x", 404),
+        ("GET", "/simple/../simple/", 404),
+        ("GET", "/simple/index.html", 301),
+        ("GET", "/simple/a b/", 404),
+        ("GET", "/simple/\x00/", 404),
+        ("GET", "/packages", 301),
+        ("GET", f"/packages/{WHEEL}", 200),
+        ("HEAD", f"/packages/{WHEEL}", 200),
+        ("GET", f"/packages/{WHEEL}.metadata", 200),
+        ("GET", "/packages/demo-1.0.tar.gz.metadata", 404),
+        ("GET", "/packages/.state/records.sqlite", 404),
         ("GET", "/simple/unknown/", 404),
         ("GET", "/packages/", 200),
         ("GET", "/packages/../../../etc/passwd", 404),
@@ -358,6 +385,65 @@ def test_redirects_and_links_lead_to_the_name_and_port_that_the_client_used(clie
     assert "pip install --index-url https://pypi.example.org:8443/simple/" in client.request("GET", "/").text
 
 
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/simple/My.Demo", "/simple/my-demo/"),
+        ("/simple/My__Demo/", "/simple/my-demo/"),
+        ("/simple/my-demo", "/simple/my-demo/"),
+        ("/simple", "/simple/"),
+    ],
+)
+def test_names_are_redirected_to_their_one_page(client: Client, path: str, location: str) -> None:
+    answer = client.request("GET", path)
+    assert answer.status == 301
+    assert answer.headers["Location"] == f"https://pypi.example.org:8443{location}"
+
+
+def test_pages_are_html_or_json_as_the_client_asks(client: Client) -> None:
+    client.upload(WHEEL, wheel())
+    for path in ("/simple/", "/simple/demo/"):
+        html = client.request("GET", path, HTTP_ACCEPT="text/html")
+        assert html.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert html.text.startswith("<!DOCTYPE html>")
+        accept = "application/vnd.pypi.simple.v1+json, text/html; q=0.01"
+        content = client.request("GET", path, HTTP_ACCEPT=accept)
+        assert content.headers["Content-Type"] == "application/vnd.pypi.simple.v1+json"
+        assert json.loads(content.body)["meta"] == {"api-version": "1.1"}
+        assert html.headers["Vary"] == content.headers["Vary"] == "Accept"
+        assert html.headers["ETag"] != content.headers["ETag"]
+        assert int(content.headers["Content-Length"]) == len(content.body)
+
+
+def test_the_list_of_all_files_is_sent_piece_by_piece(client: Client, store: PackageStore) -> None:
+    assert len(client.request("GET", "/packages/").body) > 100
+    for number in range(20):
+        name = f"demo-1.{number}.tar.gz"
+        assert client.upload(name, sdist("demo", f"1.{number}")).status == 200
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyindex_pypiserver.reading._BATCH", 3)
+        page = client.request("GET", "/packages/")
+    assert "Content-Length" not in page.headers
+    assert page.text.count("<a href=") == 20 == len(list(store.files()))
+
+
+def test_nothing_that_is_asked_for_walks_through_the_files(
+    client: Client, store: PackageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.upload(WHEEL, wheel())
+
+    def refuse(*_unused: Any) -> None:
+        raise AssertionError("the packages folder is listed")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    for path in ("/", "/health", "/simple/", "/simple/demo/", "/simple/no/", "/demo/json", f"/packages/{WHEEL}"):
+        assert client.request("GET", path).status in (200, 404)
+    assert client.upload(SDIST, sdist()).status == 200
+    # Nor does a start
+    assert PackageStore(store.root, store.publisher.pages).publisher.records.complete
+
+
 def test_an_unknown_project_is_never_looked_for_elsewhere(client: Client) -> None:
     answer = client.request("GET", "/simple/secret-project/")
     assert answer.status == 404
@@ -377,8 +463,8 @@ def test_the_index_can_be_below_a_path(settings: Settings, store: PackageStore) 
     assert client.post(fields, path="/python/").status == 200
     assert client.post(fields, path="/python").status == 409
     assert client.post(fields, path="/").status == 404
-    assert f'href="/python/packages/{WHEEL}#' in client.request("GET", "/python/simple/demo/").text
-    assert f'href="/python/packages/{WHEEL}#' in client.request("GET", "/python/packages/").text
+    assert f'href="../../packages/{WHEEL}#' in client.request("GET", "/python/simple/demo/").text
+    assert f'href="{WHEEL}#' in client.request("GET", "/python/packages/").text
     assert client.request("GET", f"/python/packages/{WHEEL}").body == wheel()
     location = "https://pypi.example.org:8443/python/simple/demo/"
     assert client.request("GET", "/python/demo/").headers["Location"] == location
@@ -408,6 +494,7 @@ def test_the_user_that_nginx_names_is_logged(client: Client, caplog: pytest.LogC
 def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "PYINDEX_PACKAGES_DIR": str(tmp_path),
+        "PYINDEX_PAGES_DIR": str(tmp_path / "pages"),
         "PYINDEX_URL_PATH": "/python/",
         "PYINDEX_OVERWRITE": "1",
         "PYINDEX_REMOVAL": "0",
@@ -418,5 +505,7 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / ".incoming" / "stale.part").write_bytes(b"of a killed server")
     monkeypatch.setattr("logging.basicConfig", lambda **_: None)
     index = application()
-    assert index.settings == Settings(tmp_path, "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20)
+    assert index.settings == Settings(
+        tmp_path, tmp_path / "pages", "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20
+    )
     assert list((tmp_path / ".incoming").glob("*.part")) == []

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from pyindex_pypiserver import seed as seed_module
+from pyindex_pypiserver.distributions import parse_name
 from pyindex_pypiserver.resolver import HOST_PYTHON, Found, Pip, SeedError
 from pyindex_pypiserver.seed import Seed, main
 from pyindex_pypiserver.storage import PackageStore
-from tests.unit.pypiserver.made import sdist, wheel
+from tests.unit.pypiserver.made import sdist, sdist_members, wheel, zip_of
 
 OTHER = "3.99"
 FILES = {
@@ -71,8 +72,12 @@ def make_pip(calls: list[tuple[str, str, list[str]]]) -> Callable[[Path], Pip]:
     return make
 
 
+def folders(store: PackageStore) -> list[str]:
+    return ["--packages-dir", str(store.root), "--pages-dir", str(store.publisher.pages)]
+
+
 def published(store: PackageStore) -> list[str]:
-    return sorted(path.name for path in store.files())
+    return sorted(store.files())
 
 
 def test_a_requirement_is_published_with_all_it_needs_and_then_done(
@@ -159,7 +164,9 @@ def test_a_file_that_is_not_what_it_says_is_a_problem_and_the_rest_is_published(
 
 
 def test_another_spelling_that_is_there_counts_as_there(store: PackageStore, make_pip: Callable[[Path], Pip]) -> None:
-    (store.root / "Old-1.0.zip").write_bytes(b"uploaded by a person")
+    with store.receive() as incoming:
+        incoming.write(zip_of(sdist_members("Old")))
+        store.publish(incoming, parse_name("Old-1.0.zip"))
     seed = Seed(store)
     outcome = seed.publish("old", make_pip)
     assert (outcome.published, outcome.present, outcome.problems) == ([], ["Old-1.0.zip"], [])
@@ -184,7 +191,7 @@ def test_the_command_says_what_is_pending(
     store: PackageStore, make_pip: Callable[[Path], Pip], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Seed(store, [OTHER]).publish("demo", make_pip)
-    arguments = ["pending", "--packages-dir", str(store.root), "--python-version", OTHER]
+    arguments = ["pending", *folders(store), "--python-version", OTHER]
     assert main([*arguments, "--", "demo", "flask>=3"]) == 0
     assert json.loads(capsys.readouterr().out) == {"pending": ["flask>=3"]}
     assert main([*arguments, "--refresh", "--", "demo"]) == 0
@@ -199,7 +206,7 @@ def test_the_command_publishes_and_names_what_failed(
 ) -> None:
     real = Seed.publish
     monkeypatch.setattr(Seed, "publish", lambda seed, text: real(seed, text, make_pip))
-    arguments = ["publish", "--packages-dir", str(store.root), "--"]
+    arguments = ["publish", *folders(store), "--"]
     assert main([*arguments, "demo"]) == 0
     output = capsys.readouterr()
     assert json.loads(output.out)[0]["published"] == NEEDS["demo"]
@@ -217,7 +224,7 @@ def test_the_settings_of_pip_come_from_standard_input(
     monkeypatch.setattr(Seed, "publish", lambda seed, text: real(seed, text, make_pip))
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"PIP_INDEX_URL": "https://user:secret@x/", "PIP_RETRIES": 0}'))
-    assert main(["publish", "--pip-environment", "--packages-dir", str(store.root), "--", "demo"]) == 0
+    assert main(["publish", "--pip-environment", *folders(store), "--", "demo"]) == 0
     assert os.environ["PIP_INDEX_URL"] == "https://user:secret@x/"
     assert os.environ["PIP_RETRIES"] == "0"
 
@@ -225,6 +232,6 @@ def test_the_settings_of_pip_come_from_standard_input(
 @pytest.mark.parametrize("text", ["two words", "--index-url=https://evil", "-r file", "demo @ https://x/demo.whl", ""])
 def test_what_is_no_requirement_is_refused(store: PackageStore, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
-        main(["pending", "--packages-dir", str(store.root), "--", text])
+        main(["pending", *folders(store), "--", text])
     assert refusal.value.code == 2
     assert repr(text) in capsys.readouterr().err.splitlines()[-1]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +38,12 @@ def leftovers(store: PackageStore) -> list[Path]:
     return list(store.incoming.glob("*.part"))
 
 
+def shown(store: PackageStore, project: str) -> dict[str, str]:
+    """What the page of *project* names, with its digest."""
+    page = json.loads((store.publisher.simple / project / "index.json").read_bytes())
+    return {file["filename"]: file["hashes"]["sha256"] for file in page["files"]}
+
+
 def backend(store: PackageStore) -> DiskBackend:
     config = Config.default_with_overrides(roots=[store.root], authenticate=[], password_file=".")
     return DiskBackend(config, store)
@@ -60,7 +66,7 @@ def test_the_group_of_the_folder_is_passed_on(tmp_path: Path) -> None:
     folder.mkdir()
     os.chown(folder, -1, 4242)
     folder.chmod(0o2750)
-    assert publish(PackageStore(folder), WHEEL, wheel()).stat().st_gid == 4242
+    assert publish(PackageStore(folder, tmp_path / "pages"), WHEEL, wheel()).stat().st_gid == 4242
 
 
 @pytest.mark.parametrize("data", [wheel("other"), wheel()[:-30], b"", b"nonsense"])
@@ -93,21 +99,31 @@ def test_what_exists_is_never_replaced(
     assert leftovers(store) == []
 
 
-def test_what_exists_in_a_folder_below_is_found(store: PackageStore) -> None:
-    (store.root / "old").mkdir()
-    (store.root / "old" / SDIST).write_bytes(sdist())
+def test_before_everything_was_looked_at_an_upload_looks_for_its_own_project(store: PackageStore) -> None:
+    store.publisher.records.set(complete=0)
+    (store.root / "Demo-1.0.0.tar.gz").write_bytes(sdist("Demo", "1.0.0"))
     with pytest.raises(AlreadyPublishedError):
         publish(store, SDIST, sdist())
+    publish(store, "demo-1.1.tar.gz", sdist("demo", "1.1"))
+    assert b"Demo-1.0.0.tar.gz" in (store.publisher.simple / "demo" / "index.html").read_bytes()
 
 
 def test_overwriting_replaces_the_file_and_its_digest_at_once(store: PackageStore) -> None:
     publish(store, WHEEL, wheel())
-    old = store.digest(str(store.root / WHEEL))
+    before = (store.root / WHEEL).stat()
     data = wheel(more={"demo/more.py": b"x"})
     path = publish(store, WHEEL, data, overwrite=True)
     assert path.read_bytes() == data
-    assert store.digest(str(path)) == f"sha256={hashlib.sha256(data).hexdigest()}" != old
+    assert shown(store, "demo") == {WHEEL: hashlib.sha256(data).hexdigest()}
+    # What the web server tells files apart by
+    assert int(path.stat().st_mtime) > int(before.st_mtime)
     assert leftovers(store) == []
+
+
+def test_overwriting_another_spelling_removes_it(store: PackageStore) -> None:
+    publish(store, "my_demo-1.0-py3-none-any.whl", wheel("my_demo"))
+    publish(store, "My.Demo-1.0-py3-none-any.whl", wheel("My.Demo"), overwrite=True)
+    assert names(store.root) == ["My.Demo-1.0-py3-none-any.whl"] == list(shown(store, "my-demo"))
 
 
 def test_of_concurrent_uploads_of_one_file_exactly_one_wins(store: PackageStore) -> None:
@@ -156,7 +172,8 @@ def test_temporary_files_of_a_killed_process_are_removed_and_those_of_a_living_o
     script = (
         "import os, pathlib, sys; sys.path[:0] = sys.argv[2:]\n"
         "from pyindex_pypiserver.storage import PackageStore\n"
-        "incoming = PackageStore(pathlib.Path(sys.argv[1])).receive()\n"
+        "root = pathlib.Path(sys.argv[1])\n"
+        "incoming = PackageStore(root, root / '.pages').receive()\n"
         "incoming.write(b'half of a file'); incoming.file.flush()\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -181,52 +198,22 @@ def test_a_full_disk_leaves_nothing_behind(store: PackageStore, monkeypatch: pyt
     assert leftovers(store) == []
 
 
-def test_a_digest_is_computed_once_for_each_version_of_a_file(
-    store: PackageStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = store.root / SDIST
-    path.write_bytes(sdist())
-    digest = store.digest(str(path))
-    assert digest == f"sha256={hashlib.sha256(sdist()).hexdigest()}"
-    with monkeypatch.context() as patch:
-        patch.setattr(hashlib, "sha256", None)
-        assert store.digest(str(path)) == digest
-    path.write_bytes(b"another of the same project")
-    assert store.digest(str(path)) != digest
-
-
 def test_the_backend_lists_what_is_published_and_nothing_else(store: PackageStore) -> None:
     publish(store, WHEEL, wheel())
     publish(store, SDIST, sdist())
     publish(store, "demo2-1.0.tar.gz", sdist("demo2"))
-    (store.root / "old").mkdir()
-    (store.root / "old" / "Demo-0.9.tar.gz").write_bytes(sdist("Demo", "0.9"))
     (store.root / "notes.txt").write_text("no distribution")
     (store.root / f"{SDIST}.asc").write_text("a signature of other times")
     (store.root / ".hidden-1.0.tar.gz").write_bytes(sdist("hidden"))
     with store.receive() as incoming:
         incoming.write(b"x")
         every = sorted(package.relfn for package in backend(store).get_all_packages())
-    assert every == ["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz", "demo2-1.0.tar.gz", "old/Demo-0.9.tar.gz"]
+    assert every == ["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz", "demo2-1.0.tar.gz"]
     project = sorted(package.relfn for package in backend(store).find_project_packages("DEMO"))
-    assert project == ["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz", "old/Demo-0.9.tar.gz"]
+    assert project == ["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"]
     assert len(list(backend(store).find_version("demo", "1.0"))) == 2
     assert backend(store).exists(WHEEL)
     assert not backend(store).exists("demo-1.1-py3-none-any.whl")
-
-
-def test_a_folder_that_cannot_be_read_is_left_out(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(store, WHEEL, wheel())
-    (store.root / "lost+found").mkdir()
-    scandir = os.scandir
-
-    def refuse(folder: str) -> Iterator[os.DirEntry[str]]:
-        if folder.endswith("lost+found"):
-            raise PermissionError(folder)
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert [path.name for path in store.files()] == [WHEEL]
 
 
 def test_the_backend_adds_and_removes_through_the_store(store: PackageStore) -> None:

@@ -1,4 +1,4 @@
-"""The WSGI application: pypiserver for reading, an upload that is all or nothing for writing.
+"""The WSGI application: what is published is read from disk, an upload is all or nothing, the rest is pypiserver.
 
 nginx in front of it does TLS and authentication; nothing else can reach its socket. So the headers
 X-Forwarded-Proto, X-Forwarded-Host and X-Remote-User are the front's own words.
@@ -24,6 +24,7 @@ from pypiserver.config import Config
 
 from . import pypiserver_version
 from .distributions import DistributionError, compare_form, shorten
+from .reading import Content, Published, host_of, origin_of
 from .storage import AlreadyPublishedError, DiskBackend, PackageStore
 from .uploads import Form, Refusal, read_form
 
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_STORAGE_PROBLEMS: Final = {
+    errno.ENOSPC: "the disk of the index is full",
+    errno.EDQUOT: "the disk of the index is full",
+    errno.EROFS: "the index cannot write to its disk: it is read-only",
+    errno.EACCES: "the index may not write to its folders",
+    errno.EPERM: "the index may not write to its folders",
+}
 
 # The reason stands in the status line too, and a line of headers has to fit into nginx's buffer
 _REASON_LENGTH: Final = 400
@@ -58,6 +67,7 @@ class Settings:
     """What the service unit sets in the environment."""
 
     packages_dir: Path
+    pages_dir: Path
     url_path: str = ""
     overwrite: bool = False
     removal: bool = False
@@ -65,10 +75,11 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Read ``PYINDEX_*``: the folder of packages, the URL path ('' or '/path'), two switches
-        (1 or 0) and the upload limit in MiB. Raises KeyError or ValueError for a faulty one."""
+        """Read ``PYINDEX_*``: the folders of packages and pages, the URL path ('' or '/path'), two
+        switches (1 or 0) and the upload limit in MiB. Raises KeyError or ValueError for a faulty one."""
         return cls(
             packages_dir=Path(environ["PYINDEX_PACKAGES_DIR"]),
+            pages_dir=Path(environ["PYINDEX_PAGES_DIR"]),
             url_path=environ.get("PYINDEX_URL_PATH", "").rstrip("/"),
             overwrite=bool(int(environ.get("PYINDEX_OVERWRITE", "0"))),
             removal=bool(int(environ.get("PYINDEX_REMOVAL", "0"))),
@@ -82,7 +93,8 @@ class Index:
     def __init__(self, settings: Settings, store: PackageStore) -> None:
         self.settings = settings
         self.store = store
-        self._reading = _pypiserver_app(store)
+        self._published = Published(store)
+        self._pypiserver = _pypiserver_app(store)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -103,16 +115,19 @@ class Index:
             return _text(start_response, HTTPStatus.MOVED_PERMANENTLY, "", ("Location", f"{prefix}/"))
         if path == "/":
             return self._welcome(environ, start_response)
-        return self._reading(environ, start_response)
+        answer = self._published(environ, path)
+        if answer is None:
+            return self._pypiserver(environ, start_response)
+        if isinstance(answer, Content):
+            return answer.send(environ, start_response)
+        return _text(start_response, answer.status, answer.message, *answer.headers)
 
     def _welcome(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Say how to use the index; it is open to all, so it names no project and no number."""
-        scheme = environ.get("HTTP_X_FORWARDED_PROTO") or environ.get("wsgi.url_scheme", "http")
-        host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST") or "localhost"
         path = f"{self.settings.url_path}/"
         page = _WELCOME.format(
-            host=html.escape(host),
-            url=html.escape(f"{scheme}://{host}{quote(path)}"),
+            host=html.escape(host_of(environ)),
+            url=html.escape(f"{origin_of(environ)}{quote(path)}"),
             path=html.escape(path),
             version=pypiserver_version,
         ).encode()
@@ -127,9 +142,11 @@ class Index:
         except Refusal as refusal:
             status, message = refusal.status, refusal.message
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            reason = _STORAGE_PROBLEMS.get(error.errno or 0)
+            if reason is None:
                 raise
-            status, message = HTTPStatus.INSUFFICIENT_STORAGE, "the disk of the index is full; nothing was stored"
+            log.error("%s", error)
+            status, message = HTTPStatus.INSUFFICIENT_STORAGE, f"{reason}; nothing was changed"
         else:
             log.info("user %s: %s", user, message)
             return _text(start_response, HTTPStatus.OK, message)
@@ -172,12 +189,11 @@ class Index:
         project, version = form.fields.get("name"), form.fields.get("version")
         if not project or not version:
             raise Refusal(400, "remove_pkg needs the fields name and version")
-        paths = self.store.find_release(project, version)
-        if not paths:
+        names = self.store.find_release(project, version)
+        if not names:
             raise Refusal(404, f"there is no release {shorten(version)} of {shorten(project)}")
-        for path in paths:
-            self.store.remove(path)
-        return f"removed {', '.join(path.name for path in paths)}"
+        self.store.remove(names)
+        return f"removed {', '.join(names)}"
 
 
 def application() -> Index:
@@ -186,7 +202,8 @@ def application() -> Index:
     # It writes a line for each request; nginx does that already
     logging.getLogger("pypiserver").setLevel(logging.WARNING)
     settings = Settings.from_environ(os.environ)
-    store = PackageStore(settings.packages_dir)
+    os.umask(0o027)
+    store = PackageStore(settings.packages_dir, settings.pages_dir)
     removed = store.clean()
     if removed:
         log.warning("removed %d unfinished uploads of an earlier process", removed)

@@ -44,6 +44,13 @@ MIN_EXPANDED_BYTES: Final = 64 * 2**20
 MAX_EXPANDED_BYTES: Final = 8 * 2**30
 
 _CHUNK: Final = 2**18
+_MAX_REQUIRES_PYTHON: Final = 500
+_END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
+# Headers that every parser takes for the same ones, and those of them that are looked at
+_PLAIN_HEADERS: Final = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*)+(?:\r?\n)?")
+_WANTED_HEADERS: Final = re.compile(
+    rb"^(name|version|requires-python):(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.MULTILINE
+)
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
 
@@ -64,6 +71,14 @@ class DistributionName:
     version: Version
     is_wheel: bool
     key: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The core metadata of a distribution: as it is, and what a project page shows of it."""
+
+    content: bytes
+    requires_python: str | None
 
 
 def parse_name(text: str) -> DistributionName:
@@ -99,8 +114,8 @@ def parse_name(text: str) -> DistributionName:
     return DistributionName(text, project, version, text.endswith(".whl"), key)
 
 
-def check_file(file: IO[bytes], name: DistributionName) -> None:
-    """Read the distribution *file* (seekable) and compare it with its *name*.
+def check_file(file: IO[bytes], name: DistributionName) -> Metadata:
+    """Read the distribution *file* (seekable), compare it with its *name*, and return its metadata.
 
     Raises DistributionError when it is damaged, truncated, something else, a bomb, has members
     outside its own folder, or names another project or version inside.
@@ -126,7 +141,7 @@ def check_file(file: IO[bytes], name: DistributionName) -> None:
         if error.errno != errno.EINVAL:
             raise
         raise DistributionError(f"{name.text} is damaged or truncated: {_line(error)}") from None
-    _compare(metadata, name)
+    return Metadata(metadata, _compare(metadata, name))
 
 
 def compare_form(name: DistributionName, project: str | None, version: str | None) -> None:
@@ -157,18 +172,40 @@ def _same_version(text: str, version: Version) -> bool:
         return False
 
 
-def _compare(metadata: bytes, name: DistributionName) -> None:
-    headers = BytesHeaderParser().parsebytes(metadata)
+def _compare(metadata: bytes, name: DistributionName) -> str | None:
+    """Compare *metadata* with *name*; return Requires-Python, which is any text, on one line."""
+    headers = _headers(metadata)
     found = {}
-    for field in ("Name", "Version"):
-        values = headers.get_all(field, [])
-        if len(values) != 1:
-            raise DistributionError(f"{name.text}: its metadata has {len(values)} fields {field}, not one")
-        found[field] = str(values[0]).strip()
-    if canonicalize_name(found["Name"]) != name.project:
-        raise DistributionError(f"{name.text} contains the project {shorten(found['Name'])}, not {name.project}")
-    if not _same_version(found["Version"], name.version):
-        raise DistributionError(f"{name.text} contains version {shorten(found['Version'])}, not {name.version}")
+    for field in ("name", "version"):
+        if len(headers[field]) != 1:
+            count = len(headers[field])
+            raise DistributionError(f"{name.text}: its metadata has {count} fields {field.title()}, not one")
+        found[field] = headers[field][0].strip()
+    if canonicalize_name(found["name"]) != name.project:
+        raise DistributionError(f"{name.text} contains the project {shorten(found['name'])}, not {name.project}")
+    if not _same_version(found["version"], name.version):
+        raise DistributionError(f"{name.text} contains version {shorten(found['version'])}, not {name.version}")
+    requires = " ".join((headers["requires-python"] or [""])[0].split()).encode("utf-8", "replace").decode()
+    # Longer than any condition: shown, it would bloat the page for everybody
+    return requires if 0 < len(requires) <= _MAX_REQUIRES_PYTHON else None
+
+
+def _headers(metadata: bytes) -> dict[str, list[str]]:
+    """Return the values of the headers that are looked at, as installers read them: with the email parser.
+
+    It takes as long as all other checks together, so what it surely reads so is read without it.
+    """
+    end = _END_OF_HEADERS.search(metadata)
+    text = metadata[: end.end()] if end else metadata
+    found: dict[str, list[str]] = {"name": [], "version": [], "requires-python": []}
+    if text.isascii() and _PLAIN_HEADERS.fullmatch(text):
+        for header, value in _WANTED_HEADERS.findall(text):
+            found[header.decode().lower()].append(value.decode())
+    else:
+        headers = BytesHeaderParser().parsebytes(text)
+        for header in found:
+            found[header] = [str(value) for value in headers.get_all(header, [])]
+    return found
 
 
 def _check_member(member: str, name: DistributionName) -> None:

@@ -118,7 +118,7 @@ class Seed:
         path.unlink()
 
     def _names(self) -> set[str]:
-        return {path.name for path in self.store.files()}
+        return set(self.store.files())
 
     def _stamp(self, requirement: str) -> Path:
         key = "\n".join([requirement, *self.pythons])
@@ -158,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="seed", description=__doc__)
     parser.add_argument("command", choices=("pending", "publish"))
     parser.add_argument("--packages-dir", type=Path, required=True)
+    parser.add_argument("--pages-dir", type=Path, required=True)
     parser.add_argument("--python-version", action="append", default=[], help="a further one, such as 3.13")
     parser.add_argument("--refresh", action="store_true", help="resolve again what was done before")
     parser.add_argument(
@@ -169,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Not from the command line, which everyone on the host can read
         os.environ.update({name: str(value) for name, value in json.load(sys.stdin).items()})
     os.umask(0o027)
-    seed = Seed(PackageStore(options.packages_dir), options.python_version)
+    seed = Seed(PackageStore(options.packages_dir, options.pages_dir), options.python_version)
     if options.command == "pending":
         pending = [text for text in options.requirement if options.refresh or not seed.is_done(text)]
         print(json.dumps({"pending": pending}))

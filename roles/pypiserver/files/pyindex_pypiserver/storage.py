@@ -2,7 +2,8 @@
 
 What arrives is written to a temporary file in the same file system, checked, synchronised and
 then linked to its final name, which never replaces a file (unless overwriting is allowed, and
-then by rename). pypiserver and nginx skip the folder of temporary files: its name has a dot.
+then by rename). The pages of its project follow before anybody is told. The folder of temporary
+files is never served: its name has a dot.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from pypiserver.backend import SimpleFileBackend
 from pypiserver.core import PkgFile
 from pypiserver.pkg_helpers import guess_pkgname_and_version
 
-from .distributions import DistributionError, DistributionName, check_file, parse_name
+from .distributions import DistributionName, check_file, parse_name
+from .publishing import FILE_MODE, INCOMING, Edit, Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-INCOMING: Final = ".incoming"
-FILE_MODE: Final = 0o640
 
 _SUFFIX: Final = ".part"
 _CHUNK: Final = 2**20
+_BATCH: Final = 1000
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +86,17 @@ class Incoming:
 
 
 class PackageStore:
-    """The folder of published files."""
+    """The folder of packages, and the pages that show what is in it."""
 
-    def __init__(self, root: Path) -> None:
-        """Use the existing folder *root*; its group and setgid bit hold for all files below."""
+    def __init__(self, root: Path, pages_dir: Path) -> None:
+        """Use the existing folder *root* for packages and *pages_dir*, which may not exist yet, for pages.
+
+        Group and setgid bit of each hold for all files below.
+        """
         self.root = root.resolve()
         self.incoming = self.root / INCOMING
         self.incoming.mkdir(mode=0o700, exist_ok=True)
-        self._digests: dict[str, tuple[int, int, str]] = {}
+        self.publisher = Publisher(self.root, pages_dir.resolve())
 
     def receive(self) -> Incoming:
         """Return a new temporary file, to be used as a context manager."""
@@ -109,105 +113,102 @@ class PackageStore:
         return removed
 
     def publish(self, incoming: Incoming, name: DistributionName, *, overwrite: bool = False) -> Path:
-        """Check *incoming* and put it in place as *name*; return its path.
+        """Check *incoming*, put it in place as *name* and publish it; return its path.
 
-        When it returns, the file is on disk and the next request sees it. Raises DistributionError
-        when it is not what its name says, and AlreadyPublishedError, leaving the old file as it is,
-        when there is one of that name or another spelling of it and *overwrite* is off.
+        When it returns, file and pages are on disk and the next request sees them; when it raises,
+        nothing is changed. Raises DistributionError when it is not what its name says, and
+        AlreadyPublishedError when there is one of that name or another spelling of it and
+        *overwrite* is off.
         """
         incoming.file.flush()
-        check_file(incoming.file, name)
+        metadata = check_file(incoming.file, name)
         os.fchmod(incoming.file.fileno(), FILE_MODE)
         os.fsync(incoming.file.fileno())
         final = self.root / name.text
-        with self._publishing():
-            if overwrite:
-                incoming.path.replace(final)
-            else:
-                existing = self._find(name)
-                if existing:
-                    raise AlreadyPublishedError(existing)
+        with self.publisher.edit(name.project) as edit:
+            twin = edit.twin(name)
+            if twin is not None and not overwrite:
+                raise AlreadyPublishedError(twin.name)
+            with self._placed(incoming, final, edit, overwrite=overwrite):
+                edit.put(name, os.fstat(incoming.file.fileno()), incoming.sha256, metadata)
+                if twin is not None and twin.name != name.text:
+                    edit.drop(twin.name)
+                edit.commit()
+            if twin is not None and twin.name != name.text:
+                (self.root / twin.name).unlink(missing_ok=True)
+        return final
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove published files of one project: from the pages first, then from the disk."""
+        with self.publisher.edit(parse_name(names[0]).project) as edit:
+            for name in names:
+                edit.drop(name)
+            edit.commit()
+            try:
+                for name in names:
+                    (self.root / name).unlink(missing_ok=True)
+                sync_folder(self.root)
+            except OSError:
+                for name in names:
+                    edit.restore(name)
+                raise
+
+    def find_release(self, project: str, version: str) -> list[str]:
+        """Return the published files of one release, whatever the spelling of *project* and *version*."""
+        try:
+            wanted = Version(version)
+        except InvalidVersion:
+            return []
+        records = self.publisher.records.published(canonicalize_name(project))
+        return sorted(record.name for record in records if Version(record.version) == wanted)
+
+    def files(self) -> Iterator[str]:
+        """Yield the names of all files, published or not."""
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    yield entry.name
+
+    @contextlib.contextmanager
+    def _placed(self, incoming: Incoming, final: Path, edit: Edit, *, overwrite: bool) -> Iterator[None]:
+        """Have *incoming* in its place; when the body fails, all is put back as it was."""
+        former = incoming.path.with_suffix(f".former{_SUFFIX}") if overwrite and final.exists() else None
+        placed = False
+        try:
+            if former is None:
                 try:
                     final.hardlink_to(incoming.path)
                 except FileExistsError:
-                    raise AlreadyPublishedError(name.text) from None
-        self._remember(final, os.fstat(incoming.file.fileno()), f"sha256={incoming.sha256}")
-        sync_folder(self.root)
-        return final
-
-    def remove(self, path: Path) -> None:
-        """Remove a published file; nothing happens when it is gone already."""
-        path.unlink(missing_ok=True)
-        self._digests.pop(str(path), None)
-        sync_folder(path.parent)
-
-    def find_release(self, project: str, version: str) -> list[Path]:
-        """Return the files of one release, whatever the spelling of *project* and *version*."""
-        try:
-            wanted = (canonicalize_name(project), Version(version))
-        except InvalidVersion:
-            return []
-        found = []
-        for path in self.files(project):
-            with contextlib.suppress(DistributionError):
-                name = parse_name(path.name)
-                if (name.project, name.version) == wanted:
-                    found.append(path)
-        return sorted(found)
-
-    def files(self, project: str = "") -> Iterator[Path]:
-        """Yield the published files in all folders; with *project* at least those of that project."""
-        initial = canonicalize_name(project)[:1]
-        folders = [str(self.root)]
-        while folders:
-            try:
-                entries = list(os.scandir(folders.pop()))
-            except (FileNotFoundError, PermissionError):
-                # Gone meanwhile; or lost+found, where the packages have a file system of their own
-                continue
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif not initial or entry.name[:1].lower() == initial:
-                    yield Path(entry.path)
-
-    def digest(self, path: str) -> str:
-        """Return ``sha256=<hexadecimal>`` of the file, computed once for each version of it."""
-        with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            known = self._digests.get(path)
-            if known and known[:2] == (status.st_size, status.st_mtime_ns):
-                return known[2]
-            digest = hashlib.sha256()
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return self._remember(Path(path), status, f"sha256={digest.hexdigest()}")
-
-    def _remember(self, path: Path, status: os.stat_result, digest: str) -> str:
-        self._digests[str(path)] = (status.st_size, status.st_mtime_ns, digest)
-        return digest
-
-    def _find(self, name: DistributionName) -> str | None:
-        for path in self.files(name.project):
-            # Parsing is slow: only what can be the same
-            if canonicalize_name(path.name).startswith(f"{name.project}-"):
-                with contextlib.suppress(DistributionError):
-                    if parse_name(path.name).key == name.key:
-                        return path.name
-        return None
-
-    @contextlib.contextmanager
-    def _publishing(self) -> Iterator[None]:
-        """Let one publish at a time, of all threads and processes: seeding is another process."""
-        with (self.incoming / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+                    raise AlreadyPublishedError(final.name) from None
+            else:
+                former.hardlink_to(final)
+                _make_later(incoming.path, final)
+                incoming.path.replace(final)
+            placed = True
+            sync_folder(self.root)
             yield
+        except BaseException:
+            if placed and former is not None:
+                former.replace(final)
+            elif placed:
+                final.unlink(missing_ok=True)
+            if placed:
+                edit.restore(final.name)
+            raise
+        finally:
+            if former is not None:
+                former.unlink(missing_ok=True)
+
+
+def _make_later(new: Path, old: Path) -> None:
+    """Give *new* a later second than *old*: the web server tells files apart by it."""
+    second = old.stat().st_mtime_ns // 10**9 + 1
+    if new.stat().st_mtime_ns < second * 10**9:
+        os.utime(new, ns=(second * 10**9, second * 10**9))
 
 
 class DiskBackend(SimpleFileBackend):  # type: ignore[misc]
-    """pypiserver's view of a PackageStore."""
+    """pypiserver's view of a PackageStore: what the records say, without a look at the files."""
 
     def __init__(self, config: Any, store: PackageStore) -> None:
         """*config* is pypiserver's RunConfig."""
@@ -216,12 +217,16 @@ class DiskBackend(SimpleFileBackend):  # type: ignore[misc]
 
     def get_all_packages(self) -> Iterator[PkgFile]:
         """Return all distributions."""
-        return self._packages("")
+        last = ""
+        while names := self.store.publisher.records.published_names(last, _BATCH):
+            for name, _unused in names:
+                yield self._package(name)
+            last = name
 
     def find_project_packages(self, project: str) -> Iterator[PkgFile]:
         """Return the distributions of *project* in any spelling."""
-        wanted = canonicalize_name(project)
-        return (package for package in self._packages(wanted) if package.pkgname_norm == wanted)
+        for record in self.store.publisher.records.published(canonicalize_name(project)):
+            yield self._package(record.name)
 
     def find_version(self, name: str, version: str) -> Iterator[PkgFile]:
         """Return the distributions of one release."""
@@ -229,7 +234,8 @@ class DiskBackend(SimpleFileBackend):  # type: ignore[misc]
 
     def exists(self, filename: str) -> bool:
         """Return whether a file of exactly this name is published."""
-        return any(path.name == filename for path in self.store.files(filename[:1]))
+        record = self.store.publisher.records.file(filename)
+        return record is not None and record.problem is None
 
     def add_package(self, filename: str, stream: IO[bytes]) -> None:
         """Publish *stream* as *filename*; see PackageStore.publish for what it raises."""
@@ -241,28 +247,19 @@ class DiskBackend(SimpleFileBackend):  # type: ignore[misc]
 
     def remove_package(self, pkg: PkgFile) -> None:
         """Remove the file of *pkg*."""
-        if pkg.fn is not None:
-            self.store.remove(Path(pkg.fn))
+        self.store.remove([pkg.relfn])
 
     def digest(self, pkg: PkgFile) -> str | None:
         """Return the fragment for links to *pkg*; None when it is gone meanwhile."""
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            if pkg.fn is not None:
-                return self.store.digest(pkg.fn)
-        return None
+        record = self.store.publisher.records.file(pkg.relfn)
+        return None if record is None else f"sha256={record.sha256}"
 
-    def _packages(self, project: str) -> Iterator[PkgFile]:
-        root = str(self.store.root)
-        for path in self.store.files(project):
-            guess = guess_pkgname_and_version(path.name)
-            if guess is not None and not path.name.endswith(".asc"):
-                yield PkgFile(
-                    pkgname=guess[0],
-                    version=guess[1],
-                    fn=str(path),
-                    root=root,
-                    relfn=str(path.relative_to(root)),
-                )
+    def _package(self, name: str) -> PkgFile:
+        # A published name has one
+        project, version = guess_pkgname_and_version(name)
+        return PkgFile(
+            pkgname=project, version=version, fn=str(self.store.root / name), root=str(self.store.root), relfn=name
+        )
 
 
 def sync_folder(folder: Path) -> None:
