@@ -1,0 +1,59 @@
+"""Measure the deployed indexes against others and against plain files, and write docs/performance.* (`--help`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from .fleet import ROOT, BenchError, measure, own_fleet
+from .host.schedule import WORKS
+from .report import write
+
+# With a devpi host in the fleet devpi's peers are measured there, beside ours
+OTHERS = ["limit", "pyindex-pypiserver", "pypiserver-bare", "pypiserver-nginx", "proxpi", "simple-repository-server"]
+DEVPIS = ["pyindex-devpi", "devpi-bare", "devpi-nginx"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.peers", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2,000 files and two rounds: to see that it works")
+    parser.add_argument(
+        "--inventory", type=Path, help="measure this fleet; without: make one, and remove it afterwards"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the own fleet there, for the next run")
+    parser.add_argument("--works", nargs="+", default=[], choices=[work.name for work in WORKS], help="only these")
+    parser.add_argument("--targets", nargs="+", default=OTHERS + DEVPIS, choices=OTHERS + DEVPIS, help="only these")
+    parser.add_argument("--publish", default="", help="command on the host that publishes what was put into the folder")
+    parser.add_argument("--json", type=Path, help="keep the raw figures in this file")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of performance.md (docs)")
+    options = parser.parse_args()
+    if options.quick and options.docs == ROOT / "docs":
+        parser.error("a quick run proves nothing: give it another folder than docs, with --docs")
+    chosen = set(options.targets)
+    devpi_host = ["limit", *DEVPIS]
+    peers = {
+        "pypiserver": [name for name in [*OTHERS, *DEVPIS[1:]] if name in chosen],
+        "devpi": [name for name in devpi_host if name in chosen],
+    }
+    started = time.monotonic()
+    try:
+        if options.inventory:
+            results = measure(options.inventory, peers, options.works, quick=options.quick, publish=options.publish)
+        else:
+            with own_fleet(keep=options.keep) as inventory:
+                results = measure(inventory, peers, options.works, quick=options.quick, publish=options.publish)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    print(write(results, options.docs))
+    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The hosts that are measured: a fleet of the benchmark's own, or those of an inventory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+FLEET = "bench"
+# One system for both kinds of index, so that their figures can stand side by side
+HOSTS = [
+    {"name": "index1", "suite": "bookworm", "octet": 11, "groups": ["pypiserver"]},
+]
+# What the benchmark asks of its own fleet: a password for everything, and nothing published beforehand
+SETTINGS = {"pypiserver_protected_actions": ["list", "download", "update"], "pypiserver_seed_requirements": []}
+
+
+class BenchError(Exception):
+    """Something that makes the run impossible; the message says what."""
+
+
+def ansible_playbook(*arguments: str | Path) -> None:
+    """Run a playbook in the root of the repository; show what it says only when it fails."""
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(
+        [BIN / "ansible-playbook", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"ansible-playbook {arguments[-1]} failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+
+
+@contextlib.contextmanager
+def own_fleet(*, keep: bool) -> Iterator[Path]:
+    """Make a fleet with what site.yml deploys today, and give its inventory; `keep` leaves it there."""
+    known = json.dumps({"fleet_name": FLEET, "fleet_scenario": "default", "fleet_hosts": HOSTS})
+    ansible_playbook("-i", "localhost,", "-e", known, "molecule/shared/create.yml")
+    inventory = ROOT / ".lab" / "fleets" / FLEET
+    try:
+        ansible_playbook("-i", inventory, "-e", json.dumps(SETTINGS), "playbooks/site.yml")
+        yield inventory
+    finally:
+        if not keep:
+            ansible_playbook("-i", "localhost,", "-e", known, "molecule/shared/destroy.yml")
+
+
+def defaults() -> dict[str, Any]:
+    """Return the defaults of all roles: the inventory overrides them as usual when they are variables of `all`."""
+    found: dict[str, Any] = {}
+    for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
+        found |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return found
+
+
+def pack(target: Path) -> None:
+    """Write the archive of what runs on the host."""
+    with tarfile.open(target, "w:gz") as archive:
+        archive.add(HERE / "host", "host", filter=lambda info: None if "__pycache__" in info.name else info)
+
+
+def measure(
+    inventory: Path, peers: dict[str, list[str]], works: Sequence[str], *, quick: bool, publish: str
+) -> list[dict[str, Any]]:
+    """Measure on the index hosts of an inventory and return what each of them has found."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "defaults.yml").write_text(json.dumps({"all": {"vars": defaults()}}), encoding="utf-8")
+        (folder / "results").mkdir()
+        pack(folder / "host.tar.gz")
+        known = {
+            "bench_source": str(folder / "host.tar.gz"),
+            "bench_results": str(folder / "results"),
+            "bench_quick": quick,
+            "bench_works": list(works),
+            "bench_peers": peers,
+            "bench_publish": publish,
+        }
+        settings = json.dumps(known if inventory.name != FLEET else {**SETTINGS, **known})
+        ansible_playbook("-i", folder / "defaults.yml", "-i", inventory, "-e", settings, HERE / "measure.yml")
+        results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").iterdir())]
+    if not results:
+        raise BenchError(f"{inventory} has no host in the groups pypiserver and devpi_primary")
+    return results

@@ -1,0 +1,171 @@
+"""Work that only reads: pages, downloads, good users among bad ones."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from . import services, wrk
+from .bench import Bench, FigureError
+from .clients import JSON, Client, ClientError, basic
+from .dataset import LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
+from .measure import percentile
+from .targets import Target
+
+FLOOD_THREADS = 8
+GOOD_CONNECTIONS = 4
+
+
+def _load(bench: Bench, target: Target, urls: list[str], accept: str = "", size: int = 0) -> dict[str, float]:
+    """Ask for the URLs in turn for some seconds. `size`: the least bytes of an answer."""
+    headers = dict(target.read_headers) | ({"Accept": accept} if accept else {})
+    slow = bench.slow(target, urls[0], accept)
+    units = bench.units(target)
+    before = services.cpu_seconds(units)
+    if slow:
+        figures, requests = _one_by_one(bench, target, urls, accept)
+    else:
+        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch)
+        if load.bytes < size * load.requests:
+            raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
+        figures = {"requests_per_second": load.rate, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms}
+        requests = load.requests
+    return figures | {"cpu_us": (services.cpu_seconds(units) - before) / requests * 1e6}
+
+
+def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> tuple[dict[str, float], int]:
+    """Two clients that ask again and again: for servers that take a good part of a second for a page."""
+    started = time.monotonic()
+
+    def ask(offset: int) -> list[float]:
+        times = []
+        with bench.client(target) as client:
+            for url in itertools.cycle(urls[offset:] + urls[:offset]):
+                before = time.monotonic()
+                status = client.get(url, accept).status
+                times.append((time.monotonic() - before) * 1000)
+                if status != 200:
+                    raise FigureError(f"{url} was answered {status}")
+                if time.monotonic() - started > bench.limits.load_seconds:
+                    break
+        return times
+
+    with ThreadPoolExecutor() as pool:
+        times = [one for job in [pool.submit(ask, number) for number in (0, 1)] for one in job.result()]
+    elapsed = time.monotonic() - started
+    figures = {
+        "requests_per_second": len(times) / elapsed,
+        "p50_ms": percentile(times, 50),
+        "p99_ms": percentile(times, 99),
+    }
+    return figures, len(times)
+
+
+def _pages(bench: Bench, target: Target) -> list[str]:
+    return [target.page(project) for project in bench.data.sample()]
+
+
+def simple_html(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, _pages(bench, target))
+
+
+def simple_json(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, _pages(bench, target), accept=JSON)
+
+
+def project_list(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [target.simple_url])
+
+
+def download_small(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [bench.file_url(target, SMALL)], size=SMALL_BYTES)
+
+
+def download_large(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [bench.file_url(target, LARGE)], size=LARGE_BYTES)
+
+
+def _addresses() -> Iterator[str]:
+    """Yield loopback addresses without end: a limit for each address does not stop who has many."""
+    for number in itertools.count(256):
+        yield f"127.{number >> 16 & 127}.{number >> 8 & 255}.{number & 255}"
+
+
+def good_user(bench: Bench, target: Target) -> dict[str, float]:
+    """A user with the right password reads while others try wrong ones, each from an address of its own."""
+    addresses, lock, over = _addresses(), threading.Lock(), threading.Event()
+    tried = 0
+
+    def flood() -> None:
+        nonlocal tried
+        while not over.is_set():
+            with lock:
+                source = next(addresses)
+            with _intruder(bench, target, source) as client:
+                try:
+                    status = client.request("GET", target.page(bench.data.last())).status
+                except ClientError:
+                    status = 0
+            if status == 200:
+                raise FigureError("a wrong password was let in")
+            tried += 1
+
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(flood) for _thread in range(FLOOD_THREADS)]
+        time.sleep(0.5)
+        try:
+            load = wrk.run(
+                _pages(bench, target), target.read_headers, bench.limits.load_seconds, bench.scratch, GOOD_CONNECTIONS
+            )
+        finally:
+            over.set()
+        for job in jobs:
+            job.result()
+    return {
+        "requests_per_second": load.rate,
+        "p99_ms": load.p99_ms,
+        "wrong_passwords_per_second": tried / (load.seconds + 0.5),
+    }
+
+
+def _intruder(bench: Bench, target: Target, source: str) -> Client:
+    login: Mapping[str, str] = basic("reader", secrets.token_hex(8))
+    return bench.client(target, source=source, login=dict(login))
+
+
+def memory(bench: Bench, target: Target) -> dict[str, float]:
+    return {"memory_mb": services.memory_mb(bench.units(target))}
+
+
+def start(bench: Bench, target: Target) -> dict[str, float]:
+    """Restart a server; measure until it gives the page of a project."""
+    units = [unit for unit in bench.units(target) if not target.deployed or unit == target.deployed[0]]
+    if not units:
+        raise FigureError(f"no unit {target.deployed[0]} runs here")
+    before = time.monotonic()
+    services.restart(units)
+    wait(bench, target)
+    return {"seconds": time.monotonic() - before}
+
+
+def wait(bench: Bench, target: Target, seconds: float = 90) -> None:
+    """Wait until a server gives the page of the last project. Raises FigureError."""
+    url, end, said = target.page(bench.data.last()), time.monotonic() + seconds, ""
+    while time.monotonic() < end:
+        try:
+            with bench.client(target) as client:
+                answer = client.request("GET", url)
+            if answer.status == 200 and answer.content.count(b".whl</a>") >= 20:
+                return
+            said = f"answered {answer.status}"
+        except ClientError as error:
+            said = str(error)
+        for service in target.services:
+            if not services.active(service.unit):
+                raise FigureError(f"{service.unit} has ended: {services.words(service.unit)}")
+        time.sleep(0.05)
+    raise FigureError(f"{url} was not there after {seconds:.0f} s: {said}")
