@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from .bench import FULL, QUICK, Bench, FigureError
 from .clients import ClientError, basic
 from .dataset import Dataset
 from .measure import Book
-from .prepare import Devpi, Folder, PrepareError, Places
+from .prepare import Devpi, Folder, Places, PrepareError
 from .reading import wait
 from .schedule import WORKS, measure
 from .targets import DEVPI_INDEX, DEVPI_SCRATCH, Filling, Target, deployed_devpi, deployed_pypiserver, peers
@@ -69,7 +71,6 @@ class Run:
             "htpasswd": self.config["pypiserver"]["readers_file"] if self.config["pypiserver"] else "",
             "account": services.ACCOUNT,
         }
-        prepare.configurations(self.places, self.targets, self.values)
 
     def _all(self) -> list[Target]:
         pypiserver, devpi = self.config["pypiserver"], self.config["devpi"]
@@ -180,6 +181,15 @@ class Run:
         return found
 
 
+def machine() -> str:
+    """Describe what the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    cpu = f"{os.cpu_count()} x {model[1] if model else platform.machine()}"
+    return f"{cpu}, {memory:.0f} GB of memory, {system}, Linux {platform.release()}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure on this host; see the playbook of the benchmark.")
     parser.add_argument("config", type=Path)
@@ -187,7 +197,7 @@ def main() -> int:
     options = parser.parse_args()
     config = json.loads(options.config.read_text())
     run = Run(config)
-    started = time.time()
+    started, load = time.time(), os.getloadavg()[0]
     try:
         run.prepare()
         try:
@@ -202,6 +212,8 @@ def main() -> int:
         "quick": config["quick"],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started),
+        "machine": machine(),
+        "load_average": load,
         "limits": asdict(run.limits),
         "targets": {target.key: target.title for target in run.targets},
         "versions": run.versions(),

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import services, wheels
-from .clients import Client, links
+from .clients import HTML, Client, links
 from .dataset import Dataset
 from .targets import Target
-
-NETRC_NAME = "netrc"
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class Bench:
         """Return where the first file of a project is, as the project's page says."""
         url = target.page(project)
         with self.client(target) as client:
-            answer = client.get(url)
+            answer = client.get(url, HTML)
         found = links(answer.content.decode(errors="replace"), url)
         if answer.status != 200 or not found:
             raise FigureError(f"{url} was answered {answer.status} with {len(found)} links")

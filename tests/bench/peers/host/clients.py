@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
+HTML = "text/html"
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -40,7 +41,8 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
-        self.headers = dict(headers or {})
+        # proxpi refuses who names no media type; pip and uv always do
+        self.headers = {"Accept": "*/*", **(headers or {})}
         address = (source, 0) if source else None
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=authority or None)

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from . import services
 from .bench import Bench, FigureError
-from .clients import Client, basic
-from .dataset import SMALL, Dataset
+from .clients import HTML, Client, basic, links
+from .dataset import FILES_A_PROJECT, Dataset
 from .reading import wait
 from .targets import DEVPI_INDEX, DEVPI_SCRATCH, PORTS, Filling, Target
 
@@ -140,7 +140,7 @@ def certificate(nginx: Path) -> tuple[str, str]:
     return found[1], key[1]
 
 
-def configurations(places: Places, targets: Iterable[Target], values: Mapping[str, str]) -> None:
+def configurations(state: Path, targets: Iterable[Target], values: Mapping[str, str]) -> None:
     """Write the nginx configurations of the targets."""
     ports = {"limit": PORTS.limit, "pypiserver": PORTS.gunicorn_front, "devpi": PORTS.devpi_front}
     for name in {target.nginx for target in targets if target.nginx}:
@@ -149,7 +149,9 @@ def configurations(places: Places, targets: Iterable[Target], values: Mapping[st
         known |= {"backend_port": str(PORTS.gunicorn), "upstream_port": str(PORTS.upstream)}
         for key, value in known.items():
             text = text.replace(f"@{key}@", value)
-        (places.state / f"{name}.conf").write_text(text)
+        if left := re.findall(r"@\w+@", text):
+            raise PrepareError(f"nothing is known of {left} in {name}.conf")
+        (state / f"{name}.conf").write_text(text)
 
 
 def devpi(places: Places) -> str:
@@ -278,15 +280,11 @@ class Devpi:
         self.index(DEVPI_INDEX)
         url = f"{self.root}{DEVPI_INDEX}/"
         with self._client(self.token) as client:
-            there = {
-                path.parent.name
-                for path in data.distributions()
-                if path.parent.name in {data.last(), SMALL}
-                and client.get(f"{url}+simple/{path.parent.name}/").content.count(b".whl</a>") > 0
-            }
-        if there == {data.last(), SMALL}:
+            # Uploaded last
+            answer = client.get(f"{url}+simple/{data.last()}/", HTML)
+        if answer.status == 200 and len(links(answer.content.decode(), url)) >= FILES_A_PROJECT:
             return
-        waiting = list(reversed(list(data.distributions())))
+        waiting = sorted(data.distributions(), key=lambda path: path.parent.name != data.last())
         lock = threading.Lock()
 
         def work() -> None:
@@ -305,13 +303,25 @@ class Devpi:
                 job.result()
 
 
+def tidy(data: Dataset) -> None:
+    """Take away what peers were given besides the data, which stands in folders."""
+    for path in list(data.files.iterdir()):
+        if path.is_file():
+            path.unlink()
+
+
 def start(bench: Bench, targets: Iterable[Target], values: Mapping[str, str]) -> dict[str, str]:
     """Start the benchmark's own servers for the data of `bench`; return why some do not serve it."""
     units = []
     wanted = list(targets)
+    tidy(bench.data)
+    # Peers put uploads there
+    shutil.chown(bench.data.files, services.ACCOUNT)
+    known = {**values, "data": str(bench.data.folder)}
+    configurations(Path(values["state"]), wanted, known)
     for target in wanted:
         for service in target.services:
-            service.write(bench.folder, {**values, "data": str(bench.data.folder)})
+            service.write(bench.folder, known)
             units.append(service.unit)
     services.reload()
     services.restart(dict.fromkeys(units))

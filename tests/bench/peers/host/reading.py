@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import services, wrk
 from .bench import Bench, FigureError
-from .clients import JSON, Client, ClientError, basic
-from .dataset import LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
+from .clients import HTML, JSON, Client, ClientError, basic, links
+from .dataset import FILES_A_PROJECT, LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
 from .measure import percentile
 from .targets import Target
 
@@ -22,14 +22,17 @@ GOOD_CONNECTIONS = 4
 
 def _load(bench: Bench, target: Target, urls: list[str], accept: str = "", size: int = 0) -> dict[str, float]:
     """Ask for the URLs in turn for some seconds. `size`: the least bytes of an answer."""
-    headers = dict(target.read_headers) | ({"Accept": accept} if accept else {})
+    headers = {**target.read_headers, "Accept": accept or "*/*"}
     slow = bench.slow(target, urls[0], accept)
     units = bench.units(target)
     before = services.cpu_seconds(units)
-    if slow:
+    try:
+        if slow:
+            raise wrk.NoAnswerError
+        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch)
+    except wrk.NoAnswerError:
         figures, requests = _one_by_one(bench, target, urls, accept)
     else:
-        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch)
         if load.bytes < size * load.requests:
             raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
         figures = {"requests_per_second": load.rate, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms}
@@ -70,7 +73,7 @@ def _pages(bench: Bench, target: Target) -> list[str]:
 
 
 def simple_html(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, _pages(bench, target))
+    return _load(bench, target, _pages(bench, target), accept=HTML)
 
 
 def simple_json(bench: Bench, target: Target) -> dict[str, float]:
@@ -78,7 +81,7 @@ def simple_json(bench: Bench, target: Target) -> dict[str, float]:
 
 
 def project_list(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, [target.simple_url])
+    return _load(bench, target, [target.simple_url], accept=HTML)
 
 
 def download_small(bench: Bench, target: Target) -> dict[str, float]:
@@ -152,16 +155,17 @@ def start(bench: Bench, target: Target) -> dict[str, float]:
     return {"seconds": time.monotonic() - before}
 
 
-def wait(bench: Bench, target: Target, seconds: float = 90) -> None:
+def wait(bench: Bench, target: Target, seconds: float = 60) -> None:
     """Wait until a server gives the page of the last project. Raises FigureError."""
     url, end, said = target.page(bench.data.last()), time.monotonic() + seconds, ""
     while time.monotonic() < end:
         try:
             with bench.client(target) as client:
-                answer = client.request("GET", url)
-            if answer.status == 200 and answer.content.count(b".whl</a>") >= 20:
+                answer = client.request("GET", url, headers={"Accept": HTML})
+            files = len(links(answer.content.decode(errors="replace"), url))
+            if answer.status == 200 and files >= FILES_A_PROJECT:
                 return
-            said = f"answered {answer.status}"
+            said = f"answered {answer.status} with {files} files"
         except ClientError as error:
             said = str(error)
         for service in target.services:

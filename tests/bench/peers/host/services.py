@@ -43,7 +43,7 @@ class Service:
 
     @property
     def unit(self) -> str:
-        return f"pyindex-bench-{self.name}.service"
+        return f"bench-{self.name}.service"
 
     def write(self, folder: Path, values: Mapping[str, str]) -> None:
         environment = "\n".join(

@@ -134,7 +134,7 @@ def peers(
             services=(
                 Service(
                     "gunicorn",
-                    f"{{venvs}}/pypiserver/bin/gunicorn --workers 4 --bind 127.0.0.1:{PORTS.gunicorn} "
+                    f"{{venvs}}/pypiserver/bin/gunicorn --workers 4 --no-control-socket --bind 127.0.0.1:{PORTS.gunicorn} "
                     "\"pypiserver:app(roots=['{data}/files'], password_file='.', authenticate=[])\"",
                 ),
                 Service("gunicorn-front", NGINX % "pypiserver", user="root"),
@@ -177,7 +177,7 @@ def peers(
             services=(
                 Service(
                     "proxpi",
-                    f"{{venvs}}/proxpi/bin/gunicorn --threads 2 --bind 127.0.0.1:{PORTS.proxpi} proxpi.server:app",
+                    f"{{venvs}}/proxpi/bin/gunicorn --threads 2 --no-control-socket --bind 127.0.0.1:{PORTS.proxpi} proxpi.server:app",
                     environment={
                         "PROXPI_INDEX_URL": f"http://{HOST}:{PORTS.upstream}/simple/",
                         "PROXPI_LOGGING_LEVEL": "WARNING",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from . import services, wheels, wrk
 from .bench import Bench, FigureError
-from .clients import ClientError, links
+from .clients import HTML, ClientError, links
 from .reading import wait
 from .targets import Target
 
@@ -97,7 +97,7 @@ def upload_then_read(bench: Bench, target: Target) -> dict[str, float]:
             status = writer.upload(target.upload_url, name, wheels.tiny(project, version))
             if status != 200:
                 raise FigureError(f"an upload was answered {status}")
-            answer = reader.get(listing)
+            answer = reader.get(listing, HTML)
             stale += name not in links(answer.content.decode(errors="replace"), listing)
             rounds += 1
     return {"stale_reads": stale, "reads_after_upload": rounds}
@@ -174,7 +174,7 @@ def _damage(bench: Bench, target: Target, senders: _Senders) -> tuple[int, int]:
     with bench.client(target) as client:
         for name, digest in senders.sent.items():
             url = scratch_page(target, name.split("-")[0].replace("_", "-"))
-            page = client.get(url)
+            page = client.get(url, HTML)
             listed = links(page.content.decode(errors="replace"), url) if page.status == 200 else {}
             if name not in listed:
                 lost += name in senders.answered

@@ -50,6 +50,10 @@ class LoadError(Exception):
     """wrk failed, or the server answered with errors, so that there is no figure."""
 
 
+class NoAnswerError(LoadError):
+    """Not one request was answered in time."""
+
+
 @dataclass(frozen=True)
 class Load:
     """What one run of wrk came to."""
@@ -86,7 +90,7 @@ def parse(output: str) -> Load:
     if found["bad_status"] or found["failed"]:
         raise LoadError(f"{found['bad_status']} of {found['requests']} answers were errors, {found['failed']} failed")
     if not found["requests"]:
-        raise LoadError("no request was answered in time")
+        raise NoAnswerError("no request was answered in time")
     return Load(
         requests=found["requests"],
         seconds=found["microseconds"] / 1e6,
