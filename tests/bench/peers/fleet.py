@@ -19,12 +19,21 @@ ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 FLEET = "bench"
-# One system for both kinds of index, so that their figures can stand side by side
-HOSTS = [
-    {"name": "index1", "suite": "bookworm", "octet": 11, "groups": ["pypiserver"]},
-]
-# What the benchmark asks of its own fleet: a password for everything, and nothing published beforehand
-SETTINGS = {"pypiserver_protected_actions": ["list", "download", "update"], "pypiserver_seed_requirements": []}
+# What the benchmark asks of the index hosts of its own fleet, by their group: a password for everything, nothing
+# published beforehand, no mirror of another index
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pypiserver": {
+        "pypiserver_protected_actions": ["list", "download", "update"],
+        "pypiserver_seed_requirements": [],
+    },
+    "devpi_primary": {
+        "devpi_root_pypi": False,
+        "devpi_users": [],
+        "devpi_indexes": [{"name": "root/local"}],
+        "devpi_default_index": "root/local",
+        "devpi_upload_index": "root/local",
+    },
+}
 
 
 class BenchError(Exception):
@@ -44,11 +53,18 @@ def ansible_playbook(*arguments: str | Path) -> None:
 @contextlib.contextmanager
 def own_fleet(*, keep: bool) -> Iterator[Path]:
     """Make a fleet with what site.yml deploys today, and give its inventory; `keep` leaves it there."""
-    known = json.dumps({"fleet_name": FLEET, "fleet_scenario": "default", "fleet_hosts": HOSTS})
+    described = yaml.safe_load((ROOT / "molecule/default/fleet.yml").read_text(encoding="utf-8"))
+    hosts = [host for host in described["fleet_hosts"] if SETTINGS.keys() & set(host["groups"])]
+    known = json.dumps({**described, "fleet_name": FLEET, "fleet_scenario": "default", "fleet_hosts": hosts})
     ansible_playbook("-i", "localhost,", "-e", known, "molecule/shared/create.yml")
     inventory = ROOT / ".lab" / "fleets" / FLEET
     try:
-        ansible_playbook("-i", inventory, "-e", json.dumps(SETTINGS), "playbooks/site.yml")
+        for host in hosts:
+            folder = inventory / "host_vars" / host["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            settings = {key: value for group in host["groups"] for key, value in SETTINGS.get(group, {}).items()}
+            (folder / "bench.yml").write_text(json.dumps(settings), encoding="utf-8")
+        ansible_playbook("-i", inventory, "playbooks/site.yml")
         yield inventory
     finally:
         if not keep:
@@ -86,8 +102,7 @@ def measure(
             "bench_peers": peers,
             "bench_publish": publish,
         }
-        settings = json.dumps(known if inventory.name != FLEET else {**SETTINGS, **known})
-        ansible_playbook("-i", folder / "defaults.yml", "-i", inventory, "-e", settings, HERE / "measure.yml")
+        ansible_playbook("-i", folder / "defaults.yml", "-i", inventory, "-e", json.dumps(known), HERE / "measure.yml")
         results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").iterdir())]
     if not results:
         raise BenchError(f"{inventory} has no host in the groups pypiserver and devpi_primary")

@@ -66,7 +66,7 @@ def test_uploads_are_forms_with_the_file() -> None:
 
 
 def test_links_are_absolute() -> None:
-    page = '<a href="../../packages/a%201.whl#sha256=00">a 1.whl</a><a>none</a><a\nhref="/b.whl">b</a>'
+    page = b'<a href="../../packages/a%201.whl#sha256=00">a 1.whl</a><a>none</a><a\nhref="/b.whl">b</a>'
     assert links(page, "https://index.test/root/simple/a/") == {
         "a%201.whl": "https://index.test/root/packages/a%201.whl#sha256=00",
         "b.whl": "https://index.test/b.whl",

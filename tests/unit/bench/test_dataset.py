@@ -27,7 +27,7 @@ def test_every_file_is_on_its_page(data: Dataset) -> None:
     listed = 0
     for folder in data.files.iterdir():
         url = f"https://index.test/simple/{folder.name}/"
-        found = links((data.simple / folder.name / "index.html").read_text(), url)
+        found = links((data.simple / folder.name / "index.html").read_bytes(), url)
         as_json = json.loads((data.simple / folder.name / "index.json").read_text())
         assert (
             found.keys() == {path.name for path in folder.iterdir()} == {file["filename"] for file in as_json["files"]}

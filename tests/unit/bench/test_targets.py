@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.peers.host import prepare
 from tests.bench.peers.host.dataset import Dataset
-from tests.bench.peers.host.targets import PORTS, deployed_devpi, deployed_pypiserver, peers
+from tests.bench.peers.host.targets import PORTS, Target, deployed_devpi, deployed_pypiserver, peers
 from tests.bench.peers.report import ORDER
 
 HOST = Path(prepare.__file__).parent

@@ -110,7 +110,7 @@ class Bench:
         url = target.page(project)
         with self.client(target) as client:
             answer = client.get(url, HTML)
-        found = links(answer.content.decode(errors="replace"), url)
+        found = links(answer.content, url)
         if answer.status != 200 or not found:
             raise FigureError(f"{url} was answered {answer.status} with {len(found)} links")
         return next(iter(found.values())).partition("#")[0]

@@ -126,17 +126,21 @@ class _Links(HTMLParser):
     def __init__(self, base: str) -> None:
         super().__init__()
         self.base = base
-        self.found: dict[str, str] = {}
+        self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Iterable[tuple[str, str | None]]) -> None:
         href = dict(attrs).get("href") or ""
         if tag == "a" and href:
-            url = urljoin(self.base, href)
-            self.found[urlsplit(url).path.rpartition("/")[2]] = url
+            self.found.append(urljoin(self.base, href))
 
 
-def links(page: str, url: str) -> dict[str, str]:
-    """Return the links of a project's page (PEP 503): file name to absolute URL, with its fragment."""
+def targets_of(page: bytes, url: str) -> list[str]:
+    """Return the absolute URLs that a page links to."""
     parser = _Links(url)
-    parser.feed(page)
+    parser.feed(page.decode(errors="replace"))
     return parser.found
+
+
+def links(page: bytes, url: str) -> dict[str, str]:
+    """Return the links of a project's page (PEP 503): file name to absolute URL, with its fragment."""
+    return {urlsplit(target).path.rpartition("/")[2]: target for target in targets_of(page, url)}

@@ -282,7 +282,7 @@ class Devpi:
         with self._client(self.token) as client:
             # Uploaded last
             answer = client.get(f"{url}+simple/{data.last()}/", HTML)
-        if answer.status == 200 and len(links(answer.content.decode(), url)) >= FILES_A_PROJECT:
+        if answer.status == 200 and len(links(answer.content, url)) >= FILES_A_PROJECT:
             return
         waiting = sorted(data.distributions(), key=lambda path: path.parent.name != data.last())
         lock = threading.Lock()

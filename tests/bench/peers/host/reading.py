@@ -6,7 +6,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from . import services, wrk
@@ -23,25 +23,29 @@ GOOD_CONNECTIONS = 4
 def _load(bench: Bench, target: Target, urls: list[str], accept: str = "", size: int = 0) -> dict[str, float]:
     """Ask for the URLs in turn for some seconds. `size`: the least bytes of an answer."""
     headers = {**target.read_headers, "Accept": accept or "*/*"}
-    slow = bench.slow(target, urls[0], accept)
+    if bench.slow(target, urls[0], accept):
+        return _one_by_one(bench, target, urls, accept)
     units = bench.units(target)
     before = services.cpu_seconds(units)
     try:
-        if slow:
-            raise wrk.NoAnswerError
         load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch)
     except wrk.NoAnswerError:
-        figures, requests = _one_by_one(bench, target, urls, accept)
-    else:
-        if load.bytes < size * load.requests:
-            raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
-        figures = {"requests_per_second": load.rate, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms}
-        requests = load.requests
-    return figures | {"cpu_us": (services.cpu_seconds(units) - before) / requests * 1e6}
+        return _one_by_one(bench, target, urls, accept)
+    cpu_seconds = services.cpu_seconds(units) - before
+    if load.bytes < size * load.requests:
+        raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
+    return {
+        "requests_per_second": load.rate,
+        "p50_ms": load.p50_ms,
+        "p99_ms": load.p99_ms,
+        "cpu_us": cpu_seconds / load.requests * 1e6,
+    }
 
 
-def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> tuple[dict[str, float], int]:
-    """Two clients that ask again and again: for servers that take a good part of a second for a page."""
+def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> dict[str, float]:
+    """Two clients that ask again and again: for servers that take a good part of a second for an answer."""
+    units = bench.units(target)
+    cpu_before = services.cpu_seconds(units)
     started = time.monotonic()
 
     def ask(offset: int) -> list[float]:
@@ -60,12 +64,12 @@ def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> t
     with ThreadPoolExecutor() as pool:
         times = [one for job in [pool.submit(ask, number) for number in (0, 1)] for one in job.result()]
     elapsed = time.monotonic() - started
-    figures = {
+    return {
         "requests_per_second": len(times) / elapsed,
         "p50_ms": percentile(times, 50),
         "p99_ms": percentile(times, 99),
+        "cpu_us": (services.cpu_seconds(units) - cpu_before) / len(times) * 1e6,
     }
-    return figures, len(times)
 
 
 def _pages(bench: Bench, target: Target) -> list[str]:
@@ -157,19 +161,29 @@ def start(bench: Bench, target: Target) -> dict[str, float]:
 
 def wait(bench: Bench, target: Target, seconds: float = 60) -> None:
     """Wait until a server gives the page of the last project. Raises FigureError."""
-    url, end, said = target.page(bench.data.last()), time.monotonic() + seconds, ""
-    while time.monotonic() < end:
-        try:
-            with bench.client(target) as client:
-                answer = client.request("GET", url, headers={"Accept": HTML})
-            files = len(links(answer.content.decode(errors="replace"), url))
-            if answer.status == 200 and files >= FILES_A_PROJECT:
-                return
-            said = f"answered {answer.status} with {files} files"
-        except ClientError as error:
-            said = str(error)
+    wait_for(bench, target, [bench.data.last()], seconds)
+
+
+def wait_for(bench: Bench, target: Target, projects: Iterable[str], seconds: float) -> None:
+    """Wait until a server gives the pages of some projects, with all their files. Raises FigureError."""
+    end = time.monotonic() + seconds
+    for project in projects:
+        url = target.page(project)
+        while (said := _missing(bench, target, url)) and time.monotonic() < end:
+            time.sleep(0.05)
+        if said:
+            raise FigureError(f"{url} was not there after {seconds:.0f} s: {said}")
+
+
+def _missing(bench: Bench, target: Target, url: str) -> str:
+    """Return what is wrong with a project's page; '' = nothing. Raises FigureError when the server has ended."""
+    try:
+        with bench.client(target) as client:
+            answer = client.request("GET", url, headers={"Accept": HTML})
+    except ClientError as error:
         for service in target.services:
             if not services.active(service.unit):
-                raise FigureError(f"{service.unit} has ended: {services.words(service.unit)}")
-        time.sleep(0.05)
-    raise FigureError(f"{url} was not there after {seconds:.0f} s: {said}")
+                raise FigureError(f"{service.unit} has ended: {services.words(service.unit)}") from error
+        return str(error)
+    files = len(links(answer.content, url))
+    return "" if answer.status == 200 and files >= FILES_A_PROJECT else f"answered {answer.status} with {files} files"

@@ -72,7 +72,8 @@ def reload() -> None:
 
 
 def restart(units: Iterable[str]) -> None:
-    systemctl("restart", *units)
+    if names := list(units):
+        systemctl("restart", *names)
 
 
 def start(unit: str) -> None:
@@ -82,7 +83,8 @@ def start(unit: str) -> None:
 
 
 def stop(units: Iterable[str]) -> None:
-    systemctl("stop", *units)
+    if names := list(units):
+        systemctl("stop", *names)
 
 
 def kill(unit: str) -> None:

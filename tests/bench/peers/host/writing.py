@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from . import services, wheels, wrk
 from .bench import Bench, FigureError
-from .clients import HTML, ClientError, links
+from .clients import HTML, ClientError, links, targets_of
 from .reading import wait
 from .targets import Target
 
@@ -84,7 +84,7 @@ def _readers(bench: Bench, target: Target, seconds: float) -> Iterator[None]:
 def upload_then_read(bench: Bench, target: Target) -> dict[str, float]:
     """Read a project's page as soon as an upload to it is answered, while others read: is the file on it?"""
     project, stale, rounds = bench.new_project(), 0, 0
-    listing = scratch_page(target, project)
+    listing = f"{uploads_url(target)}{project}/"
     end = time.monotonic() + bench.limits.reads_seconds
     with (
         _readers(bench, target, bench.limits.reads_seconds + 10),
@@ -98,16 +98,14 @@ def upload_then_read(bench: Bench, target: Target) -> dict[str, float]:
             if status != 200:
                 raise FigureError(f"an upload was answered {status}")
             answer = reader.get(listing, HTML)
-            stale += name not in links(answer.content.decode(errors="replace"), listing)
+            stale += name not in links(answer.content, listing)
             rounds += 1
     return {"stale_reads": stale, "reads_after_upload": rounds}
 
 
-def scratch_page(target: Target, project: str) -> str:
-    """Return the page on which an upload appears: devpi takes uploads into another index than the data's."""
-    if target.upload_url.endswith("/scratch/"):
-        return f"{target.upload_url}+simple/{project}/"
-    return target.page(project)
+def uploads_url(target: Target) -> str:
+    """Return the root of the simple API where uploads appear: devpi takes them into another index than the data's."""
+    return f"{target.upload_url}+simple/" if target.upload_url.endswith("/scratch/") else target.simple_url
 
 
 class _Senders:
@@ -171,11 +169,17 @@ def kills(bench: Bench, target: Target) -> dict[str, float]:
 def _damage(bench: Bench, target: Target, senders: _Senders) -> tuple[int, int]:
     """Return how many uploads that were answered are lost, and how many listed files are not what was sent."""
     lost = broken = 0
+    root = uploads_url(target)
     with bench.client(target) as client:
+        answer = client.get(root, HTML)
+        projects = {urlsplit(url).path.rstrip("/").rpartition("/")[2] for url in targets_of(answer.content, root)}
         for name, digest in senders.sent.items():
-            url = scratch_page(target, name.split("-")[0].replace("_", "-"))
+            project = name.split("-")[0].replace("_", "-")
+            if project not in projects and name not in senders.answered:
+                continue
+            url = f"{root}{project}/"
             page = client.get(url, HTML)
-            listed = links(page.content.decode(errors="replace"), url) if page.status == 200 else {}
+            listed = links(page.content, url) if page.status == 200 else {}
             if name not in listed:
                 lost += name in senders.answered
                 continue
