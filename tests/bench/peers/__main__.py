@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -13,8 +14,9 @@ from .host.schedule import WORKS
 from .report import write
 
 # With a devpi host in the fleet devpi's peers are measured there, beside ours
-OTHERS = ["limit", "pyindex-pypiserver", "pypiserver-bare", "pypiserver-nginx", "proxpi", "simple-repository-server"]
+OTHERS = ["pyindex-pypiserver", "pypiserver-bare", "pypiserver-nginx", "proxpi", "simple-repository-server"]
 DEVPIS = ["pyindex-devpi", "devpi-bare", "devpi-nginx"]
+TARGETS = ["limit", *OTHERS, *DEVPIS]
 
 
 def main() -> int:
@@ -25,26 +27,36 @@ def main() -> int:
     )
     parser.add_argument("--keep", action="store_true", help="leave the own fleet there, for the next run")
     parser.add_argument("--works", nargs="+", default=[], choices=[work.name for work in WORKS], help="only these")
-    parser.add_argument("--targets", nargs="+", default=OTHERS + DEVPIS, choices=OTHERS + DEVPIS, help="only these")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, help="only these")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[], help="numbers of files (2000 20000 200000)")
     parser.add_argument("--publish", default="", help="command on the host that publishes what was put into the folder")
     parser.add_argument("--json", type=Path, help="keep the raw figures in this file")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of performance.md (docs)")
     options = parser.parse_args()
-    if options.quick and options.docs == ROOT / "docs":
-        parser.error("a quick run proves nothing: give it another folder than docs, with --docs")
-    chosen = set(options.targets)
-    devpi_host = ["limit", *DEVPIS]
+    whole = not (options.quick or options.works or options.sizes or options.targets != TARGETS)
+    if not whole and options.docs == ROOT / "docs":
+        parser.error("only a whole run goes into docs: give another folder, with --docs")
+    if any(size % 20 or size < 40 for size in options.sizes):
+        parser.error("the numbers of files must be multiples of 20, from 40 on")
     peers = {
-        "pypiserver": [name for name in [*OTHERS, *DEVPIS[1:]] if name in chosen],
-        "devpi": [name for name in devpi_host if name in chosen],
+        group: [name for name in names if name in options.targets]
+        for group, names in {"limit": ["limit"], "pypiserver": OTHERS, "devpi": DEVPIS}.items()
     }
     started = time.monotonic()
     try:
-        if options.inventory:
-            results = measure(options.inventory, peers, options.works, quick=options.quick, publish=options.publish)
-        else:
-            with own_fleet(keep=options.keep) as inventory:
-                results = measure(inventory, peers, options.works, quick=options.quick, publish=options.publish)
+        with (
+            contextlib.nullcontext(options.inventory)
+            if options.inventory
+            else own_fleet(keep=options.keep) as inventory
+        ):
+            results = measure(
+                inventory,
+                peers,
+                works=options.works,
+                sizes=options.sizes,
+                quick=options.quick,
+                publish=options.publish,
+            )
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2

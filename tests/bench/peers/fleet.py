@@ -86,7 +86,13 @@ def pack(target: Path) -> None:
 
 
 def measure(
-    inventory: Path, peers: dict[str, list[str]], works: Sequence[str], *, quick: bool, publish: str
+    inventory: Path,
+    peers: dict[str, list[str]],
+    *,
+    works: Sequence[str],
+    sizes: Sequence[int],
+    quick: bool,
+    publish: str,
 ) -> list[dict[str, Any]]:
     """Measure on the index hosts of an inventory and return what each of them has found."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,6 +105,7 @@ def measure(
             "bench_results": str(folder / "results"),
             "bench_quick": quick,
             "bench_works": list(works),
+            "bench_sizes": list(sizes),
             "bench_peers": peers,
             "bench_publish": publish,
         }

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Run:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
         self.limits = QUICK if config["quick"] else FULL
+        if config.get("sizes"):
+            self.limits = replace(self.limits, sizes=tuple(sorted(config["sizes"])))
         self.places = Places(Path(config["folder"]))
         self.places.make()
         self.authority = self.places.scratch / "ca.crt"

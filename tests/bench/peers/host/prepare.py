@@ -24,6 +24,7 @@ from .targets import DEVPI_INDEX, DEVPI_SCRATCH, PORTS, Filling, Target
 
 HERE = Path(__file__).parent
 CONNECTIONS = 4
+LONGEST_SECONDS = 900
 
 
 class PrepareError(Exception):
@@ -65,7 +66,10 @@ class Places:
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise PrepareError(f"{' '.join(map(str, command))} was not done after {LONGEST_SECONDS} s") from error
     if done.returncode:
         raise PrepareError(f"{' '.join(map(str, command))} failed:\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
     return done.stdout
