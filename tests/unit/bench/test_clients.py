@@ -10,7 +10,7 @@ from email.message import Message
 
 import pytest
 
-from tests.bench.peers.host.clients import Client, ClientError, basic, form, links
+from tests.bench.peers.host.clients import Client, ClientError, basic, form, links, login_of
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -71,3 +71,8 @@ def test_links_are_absolute() -> None:
         "a%201.whl": "https://index.test/root/packages/a%201.whl#sha256=00",
         "b.whl": "https://index.test/b.whl",
     }
+
+
+def test_login_can_be_read_back() -> None:
+    assert login_of(basic("reader", "with:colon")) == ("reader", "with:colon")
+    assert login_of({}) == ("", "")

@@ -103,6 +103,9 @@ class Run:
             try:
                 return Devpi(target, self.authority, "root", password)
             except (ClientError, PrepareError):
+                ended = [service.unit for service in target.services if not services.active(service.unit)]
+                if ended:
+                    raise PrepareError(f"{ended[0]} has ended: {services.words(ended[0])}") from None
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.2)

@@ -108,6 +108,13 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}
 
 
+def login_of(headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the name and password of a login; ("", "") = there is none."""
+    coded = headers.get("Authorization", "").removeprefix("Basic ")
+    name, _colon, password = base64.b64decode(coded).decode().partition(":")
+    return name, password
+
+
 def form(fields: Mapping[str, str], name: str, content: bytes) -> tuple[bytes, str]:
     """Return an upload as multipart/form-data (RFC 7578), and its media type."""
     boundary = secrets.token_hex(16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .bench import Bench, FigureError
+from .clients import login_of
 from .targets import Target
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
@@ -72,8 +72,5 @@ def names() -> list[str]:
 
 
 def _netrc(target: Target) -> str:
-    header = target.read_headers.get("Authorization", "")
-    if not header:
-        return ""
-    name, _colon, password = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
-    return f"machine {urlsplit(target.simple_url).hostname} login {name} password {password}\n"
+    name, password = login_of(target.read_headers)
+    return f"machine {urlsplit(target.simple_url).hostname} login {name} password {password}\n" if name else ""

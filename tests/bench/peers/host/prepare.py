@@ -145,7 +145,9 @@ def certificate(nginx: Path) -> tuple[str, str]:
 
 
 def configurations(state: Path, targets: Iterable[Target], values: Mapping[str, str]) -> None:
-    """Write the nginx configurations of the targets."""
+    """Write the nginx configurations of the targets, and forget what was logged before."""
+    for log in state.glob("*.log"):
+        log.unlink()
     ports = {"limit": PORTS.limit, "pypiserver": PORTS.gunicorn_front, "devpi": PORTS.devpi_front}
     for name in {target.nginx for target in targets if target.nginx}:
         text = (HERE / "nginx" / f"{name}.conf").read_text()

@@ -6,12 +6,12 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from . import services, wrk
 from .bench import Bench, FigureError
-from .clients import HTML, JSON, Client, ClientError, basic, links
+from .clients import HTML, JSON, Client, ClientError, basic, links, login_of
 from .dataset import FILES_A_PROJECT, LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
 from .measure import percentile
 from .targets import Target
@@ -140,8 +140,9 @@ def good_user(bench: Bench, target: Target) -> dict[str, float]:
 
 
 def _intruder(bench: Bench, target: Target, source: str) -> Client:
-    login: Mapping[str, str] = basic("reader", secrets.token_hex(8))
-    return bench.client(target, source=source, login=dict(login))
+    # A name that is known, so that its hash must be computed
+    name, _password = login_of(target.read_headers)
+    return bench.client(target, source=source, login=basic(name, secrets.token_hex(8)))
 
 
 def memory(bench: Bench, target: Target) -> dict[str, float]:

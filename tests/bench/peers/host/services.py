@@ -119,7 +119,10 @@ def _group(unit: str) -> Path:
 
 
 def cpu_seconds(units: Iterable[str]) -> float:
-    """Return the CPU time that all processes of the units have used, those that have ended included."""
+    """Return the CPU time that all processes of the units have used, those that have ended included.
+
+    For processes that live it is the sum of /proc/PID/task/*/schedstat, to the microsecond.
+    """
     total = 0
     for unit in units:
         for line in (_group(unit) / "cpu.stat").read_text().splitlines():
@@ -147,15 +150,3 @@ def memory_mb(units: Iterable[str]) -> float:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
-
-
-def schedule_seconds(units: Iterable[str]) -> float:
-    """Return the CPU time of the threads that live now, by the scheduler's own books (/proc/PID/schedstat)."""
-    total = 0
-    for pid in processes(units):
-        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-            try:
-                total += int(path.read_text().split()[0])
-            except OSError:
-                continue
-    return total / 1e9

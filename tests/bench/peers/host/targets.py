@@ -88,8 +88,7 @@ DEVPI_INDEX = "root/bench"
 DEVPI_SCRATCH = "root/scratch"
 DEVPI_SERVER = Service(
     name="devpi",
-    command="{venvs}/devpi/bin/devpi-server --host 127.0.0.1 "
-    f"--port {PORTS.devpi} --serverdir {{state}}/devpi --no-root-pypi",
+    command=f"{{venvs}}/devpi/bin/devpi-server --host 127.0.0.1 --port {PORTS.devpi} --serverdir {{state}}/devpi",
 )
 
 
