@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .fleet import ROOT, BenchError, measure, own_fleet
 from .host.schedule import WORKS
-from .report import write
+from .report import Report
 
 # With a devpi host in the fleet devpi's peers are measured there, beside ours
 OTHERS = ["pyindex-pypiserver", "pypiserver-bare", "pypiserver-nginx", "proxpi", "simple-repository-server"]
@@ -62,9 +62,11 @@ def main() -> int:
         return 2
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    print(write(results, options.docs))
+    report = Report(results)
+    report.write(options.docs)
+    print(report.page())
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    return 0
+    return 1 if whole and not report.holds() else 0
 
 
 if __name__ == "__main__":

@@ -235,6 +235,24 @@ class Report:
             ],
         }
 
+    def holds(self) -> bool:
+        """Return whether every figure was measured and is what is to be reached."""
+        values = [(ratio, self.ratios[ratio.key][0]) for ratio in RATIOS]
+        return all(value is not None and ratio.holds(value) for ratio, value in values)
+
+    def write(self, folder: Path) -> None:
+        """Write performance.md, performance.json and the plots into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, *_about in PLOTS:
+            plot = self.plot(name)
+            if plot:
+                (folder / name).write_text(plot, encoding="utf-8")
+            else:
+                # Of an earlier run, which measured more
+                (folder / name).unlink(missing_ok=True)
+        (folder / "performance.md").write_text(self.page(), encoding="utf-8")
+        (folder / "performance.json").write_text(json.dumps(self.data(), indent=1) + "\n", encoding="utf-8")
+
 
 def _median(series: Series) -> float | None:
     return series.median
@@ -242,20 +260,3 @@ def _median(series: Series) -> float | None:
 
 def _total(series: Series) -> float | None:
     return sum(series.values)
-
-
-def write(results: Sequence[dict[str, Any]], folder: Path) -> str:
-    """Write performance.md, performance.json and the plots into a folder; return the page."""
-    report = Report(results)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, *_about in PLOTS:
-        plot = report.plot(name)
-        if plot:
-            (folder / name).write_text(plot, encoding="utf-8")
-        else:
-            # Of an earlier run, which measured more
-            (folder / name).unlink(missing_ok=True)
-    page = report.page()
-    (folder / "performance.md").write_text(page, encoding="utf-8")
-    (folder / "performance.json").write_text(json.dumps(report.data(), indent=1) + "\n", encoding="utf-8")
-    return page

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.bench.peers.ratios import RATIOS
-from tests.bench.peers.report import Report, number, write
+from tests.bench.peers.report import Report, number
 
 RECORDED = Path(__file__).with_name("recorded.json")
 
@@ -57,9 +57,18 @@ def test_quick_run_says_that_it_proves_nothing(results: list[dict[str, Any]]) ->
     assert "**A quick run" not in Report(full).page()
 
 
+def test_run_that_lacks_figures_does_not_hold(results: list[dict[str, Any]]) -> None:
+    report = Report(results)
+    assert not report.holds()
+    report.ratios = {ratio.key: (ratio.bound, "") for ratio in RATIOS}
+    assert report.holds()
+
+
 def test_everything_is_written(results: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "performance-cpu.svg").write_text("of an earlier run")
-    page = write(results, tmp_path)
+    report = Report(results)
+    report.write(tmp_path)
+    page = report.page()
     assert (tmp_path / "performance.md").read_text(encoding="utf-8") == page
     for name in re.findall(r"!\[.*?\]\((.*?)\)", page):
         assert (tmp_path / name).read_text(encoding="utf-8").startswith("<svg")
@@ -70,7 +79,7 @@ def test_everything_is_written(results: list[dict[str, Any]], tmp_path: Path) ->
 
 
 def test_no_login_is_in_what_is_written(results: list[dict[str, Any]], tmp_path: Path) -> None:
-    write(results, tmp_path)
+    Report(results).write(tmp_path)
     assert not [path.name for path in tmp_path.iterdir() if "Basic " in path.read_text(encoding="utf-8")]
 
 

@@ -20,7 +20,7 @@ from .clients import ClientError, basic
 from .dataset import Dataset
 from .measure import Book
 from .prepare import Devpi, Folder, Places, PrepareError
-from .reading import wait_for
+from .reading import asks, wait_for
 from .schedule import WORKS, measure
 from .targets import DEVPI_INDEX, DEVPI_SCRATCH, Filling, Target, deployed_devpi, deployed_pypiserver, peers
 
@@ -98,7 +98,7 @@ class Run:
 
     def _patient_devpi(self, target: Target, password: str) -> Devpi:
         """Log in at a devpi that may just be starting."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while True:
             try:
                 return Devpi(target, self.authority, "root", password)
@@ -144,6 +144,10 @@ class Run:
                 wait_for(
                     bench, target, [*some[:: max(1, len(some) // 20)], bench.data.last()], 60 + bench.data.count / 1000
                 )
+                if target.deployed and not asks(bench, target):
+                    failed[target.key] = (
+                        "everybody may read it: have it ask for a password, as what is to be reached does"
+                    )
             except (PrepareError, ClientError, FigureError) as error:
                 failed[target.key] = f"it did not serve the data: {error}"
         for key, reason in failed.items():
@@ -152,9 +156,9 @@ class Run:
                 if work.largest or bench.data.count == self.few:
                     self.book.skip(key, work.name, bench.data.count, reason)
         ready = [target for target in now if target.key not in failed]
-        # One that starts again and again would take the others' time
+        # One that starts again and again, or is idle, would take the others' time
         busy = {service.unit for target in ready for service in target.services}
-        services.stop({service.unit for target in now for service in target.services} - busy)
+        services.stop({service.unit for target in self.targets for service in target.services} - busy)
         return ready
 
     def clean(self) -> None:

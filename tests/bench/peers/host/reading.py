@@ -190,3 +190,9 @@ def _missing(bench: Bench, target: Target, url: str) -> str:
         return str(error)
     files = len(links(answer.content, url))
     return "" if answer.status == 200 and files >= FILES_A_PROJECT else f"answered {answer.status} with {files} files"
+
+
+def asks(bench: Bench, target: Target) -> bool:
+    """Return whether a server refuses the pages to who has no password."""
+    with bench.client(target, login={}) as client:
+        return client.get(target.page(bench.data.last()), HTML).status in (401, 403)

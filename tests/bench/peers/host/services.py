@@ -83,7 +83,7 @@ def start(unit: str) -> None:
 
 
 def stop(units: Iterable[str]) -> None:
-    if names := list(units):
+    if names := [unit for unit in units if active(unit)]:
         systemctl("stop", *names)
 
 
