@@ -76,10 +76,10 @@ def restart(units: Iterable[str]) -> None:
         systemctl("restart", *names)
 
 
-def start(unit: str) -> None:
-    """Start a unit that may just have been killed."""
+def revive(unit: str) -> None:
+    """Start a unit that was killed a moment ago. Not `start`: it does nothing while the unit still seems to live."""
     systemctl("reset-failed", unit)
-    systemctl("start", unit)
+    systemctl("restart", unit)
 
 
 def stop(units: Iterable[str]) -> None:

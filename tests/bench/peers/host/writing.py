@@ -146,10 +146,10 @@ def kills(bench: Bench, target: Target) -> dict[str, float]:
                 while len(senders.answered) == before and time.monotonic() < patience:
                     time.sleep(0.005)
                 if len(senders.answered) == before:
-                    raise FigureError(f"after {done} kills nothing was uploaded for 15 s:\n{services.words(unit)}")
+                    raise FigureError(f"after {done} kills nothing was uploaded for 15 s: {services.words(unit)}")
                 time.sleep(chance.uniform(0, 0.1))
                 services.kill(unit)
-                services.start(unit)
+                services.revive(unit)
                 done += 1
         finally:
             senders.over.set()
