@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.bench.peers.host import prepare
-from tests.bench.peers.host.dataset import Dataset
 from tests.bench.peers.host.targets import PORTS, Target, deployed_devpi, deployed_pypiserver, peers
 from tests.bench.peers.report import ORDER
 
@@ -88,11 +87,3 @@ def test_limit_has_the_tls_policy_of_the_deployed_sites(tmp_path: Path) -> None:
 def test_host_without_a_deployed_site_is_refused(tmp_path: Path) -> None:
     with pytest.raises(prepare.PrepareError, match=r"site\.yml"):
         prepare.certificate(tmp_path)
-
-
-def test_folder_with_somebody_elses_packages_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "theirs-1.0-py3-none-any.whl").touch()
-    (tmp_path / "data" / "2000" / "files").mkdir(parents=True)
-    with pytest.raises(prepare.PrepareError, match="theirs"):
-        prepare.Folder(tmp_path).fill(Dataset(tmp_path / "data", 2000))
-    assert (tmp_path / "theirs-1.0-py3-none-any.whl").exists()

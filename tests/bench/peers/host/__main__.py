@@ -88,10 +88,15 @@ class Run:
     def _wanted(self, target: Target) -> bool:
         return target.key in self.config["targets"]
 
+    def folder(self) -> Folder:
+        """Return the packages folder of the deployed pypiserver."""
+        packages = Path(self.config["pypiserver"]["packages"])
+        return Folder(packages, self.places.root / "published.txt", self.config["publish"])
+
     def fill(self, bench: Bench, target: Target) -> None:
         """Give a server that does not serve the data's folder the files."""
         if target.filling is Filling.LINKS:
-            Folder(Path(self.config["pypiserver"]["packages"]), self.config["publish"]).fill(bench.data)
+            self.folder().fill(bench.data)
         elif target.filling is Filling.UPLOADS:
             password = self.config["devpi"]["root_password"] if target.deployed else self.devpi_password
             self._patient_devpi(target, password).fill(bench.data)
@@ -166,7 +171,7 @@ class Run:
         prepare.stop(self.targets)
         for target in self.targets:
             if target.deployed and target.filling is Filling.LINKS:
-                Folder(Path(self.config["pypiserver"]["packages"]), self.config["publish"]).empty()
+                self.folder().empty()
             elif target.deployed:
                 devpi = self._patient_devpi(target, self.config["devpi"]["root_password"])
                 devpi.remove(DEVPI_SCRATCH)

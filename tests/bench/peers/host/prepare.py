@@ -25,6 +25,8 @@ from .targets import DEVPI_INDEX, DEVPI_SCRATCH, PORTS, Filling, Target
 HERE = Path(__file__).parent
 CONNECTIONS = 4
 LONGEST_SECONDS = 900
+# Names of the data and of uploads
+OWN = re.compile(r"bench_|up[0-9a-f]+_")
 
 
 class PrepareError(Exception):
@@ -193,6 +195,8 @@ class Folder:
     """The packages folder of a deployed pypiserver."""
 
     path: Path
+    record: Path
+    """A file that names what was put there."""
     publish: str = ""
     """A command that publishes what has arrived in the folder; '' = it is seen as it is."""
 
@@ -200,14 +204,13 @@ class Folder:
         """Make the folder hold the data and nothing else. Refuses a folder with files of somebody else's."""
         wanted = {path.name: path for path in data.distributions()}
         there = {path.name: path for path in self.path.iterdir() if path.is_file() and not path.name.startswith(".")}
-        foreign = [name for name in there if name not in wanted and not re.match(r"(bench_|up[0-9a-f]+_)", name)]
         known = self._known()
-        if strangers := sorted(set(foreign) - known):
+        if strangers := sorted(name for name in there.keys() - wanted.keys() - known if not OWN.match(name)):
             raise PrepareError(
                 f"{self.path} holds packages that are not the benchmark's ({', '.join(strangers[:3])}): "
                 "measure an index that was made for it"
             )
-        self._known_file.write_text("\n".join(sorted(known | set(wanted))))
+        self.record.write_text("\n".join(sorted(known | set(wanted))))
         for name in there.keys() - wanted.keys():
             there[name].unlink()
         owner, group = self.path.owner(), self.path.group()
@@ -222,18 +225,14 @@ class Folder:
         """Take away all that `fill` and the uploads have brought."""
         known = self._known()
         for path in list(self.path.iterdir()):
-            if path.name in known or re.match(r"(bench_|up[0-9a-f]+_)", path.name):
+            if path.name in known or OWN.match(path.name):
                 path.unlink()
-        self._known_file.unlink(missing_ok=True)
+        self.record.unlink(missing_ok=True)
         if self.publish:
             run("sh", "-c", self.publish)
 
-    @property
-    def _known_file(self) -> Path:
-        return Path("/var/lib/pyindex-bench/published.txt")
-
     def _known(self) -> set[str]:
-        return set(self._known_file.read_text().splitlines()) if self._known_file.exists() else set()
+        return set(self.record.read_text().splitlines()) if self.record.exists() else set()
 
 
 class Devpi:
