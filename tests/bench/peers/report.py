@@ -25,11 +25,11 @@ ORDER = [
 # Work, figure: title of the table, unit; a column for each number of files
 BY_SIZE = [
     ("simple-html", "requests_per_second", "Simple page, HTML", "requests/s"),
-    ("simple-html", "p99_ms", "... its p99", "ms"),
-    ("simple-html", "cpu_us", "... its CPU time", "µs a request, all serving processes"),
+    ("simple-html", "p99_ms", "Simple page, HTML: p99", "ms"),
+    ("simple-html", "cpu_us", "Simple page, HTML: CPU time", "µs a request, all serving processes"),
     ("simple-json", "requests_per_second", "Simple page, JSON", "requests/s"),
-    ("simple-json", "p99_ms", "... its p99", "ms"),
-    ("simple-json", "cpu_us", "... its CPU time", "µs a request, all serving processes"),
+    ("simple-json", "p99_ms", "Simple page, JSON: p99", "ms"),
+    ("simple-json", "cpu_us", "Simple page, JSON: CPU time", "µs a request, all serving processes"),
     ("project-list", "requests_per_second", "Project list, HTML", "requests/s"),
     ("upload", "upload_ms", "One upload, 20 KB", "ms"),
     ("uploads", "uploads_per_second", "Uploads of new projects, 4 connections", "uploads/s"),

@@ -186,7 +186,7 @@ class Run:
             text = (Path(__file__).parent / "requirements" / f"{requirements}.txt").read_text()
             tops = (Path(__file__).parent / "requirements" / f"{requirements}.in").read_text()
             for name, version in re.findall(r"^([\w-]+)==(\S+)", text, re.MULTILINE):
-                if re.search(rf"^{re.escape(name)}\b", tops, re.MULTILINE):
+                if re.search(rf"^{re.escape(name)}(?![\w-])", tops, re.MULTILINE):
                     found[name] = version
         for package in ("nginx", "wrk", "python3", "openssl"):
             done = subprocess.run(
