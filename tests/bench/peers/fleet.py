@@ -53,6 +53,11 @@ def ansible_playbook(*arguments: str | Path) -> None:
 @contextlib.contextmanager
 def own_fleet(*, keep: bool) -> Iterator[Path]:
     """Make a fleet with what site.yml deploys today, and give its inventory; `keep` leaves it there."""
+    # The lab's own engine, where the machine runs none
+    engine = subprocess.run([ROOT / "molecule/shared/engine", "up"], capture_output=True, text=True, check=False)
+    if engine.returncode:
+        raise BenchError(f"no container engine:\n{engine.stderr}")
+    os.environ["DOCKER_HOST"] = engine.stdout.strip()
     described = yaml.safe_load((ROOT / "molecule/default/fleet.yml").read_text(encoding="utf-8"))
     hosts = [host for host in described["fleet_hosts"] if SETTINGS.keys() & set(host["groups"])]
     known = json.dumps({**described, "fleet_name": FLEET, "fleet_scenario": "default", "fleet_hosts": hosts})
