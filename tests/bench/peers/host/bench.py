@@ -80,7 +80,7 @@ class Bench:
     run: str = field(default_factory=lambda: f"{int(time.time()):x}")
     """Part of the names of uploads: no two runs upload the same."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
-    _slow: dict[str, bool] = field(default_factory=dict)
+    _slow: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def client(
         self, target: Target, *, write: bool = False, source: str = "", login: dict[str, str] | None = None
@@ -117,7 +117,7 @@ class Bench:
 
     def slow(self, target: Target, url: str, accept: str = "") -> bool:
         """Whether a page takes so long that wrk's connections would only wait. The first look warms the server up."""
-        key = f"{self.data.count} {accept} {url}"
+        key = (accept, url)
         if key not in self._slow:
             with self.client(target) as client:
                 times = []
@@ -131,3 +131,7 @@ class Bench:
                 raise FigureError(f"it answers {answer.media_type} to who asks for {accept}")
             self._slow[key] = min(times) > 0.25
         return self._slow[key]
+
+    def remember_slow(self, url: str, accept: str = "") -> None:
+        """Ask a page without wrk from now on: it had no answer in time."""
+        self._slow[accept, url] = True

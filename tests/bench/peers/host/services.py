@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,3 +151,14 @@ def memory_mb(units: Iterable[str]) -> float:
             continue
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total / 1024
+
+
+def settle(units: Iterable[str], seconds: float = 30) -> None:
+    """Wait until the units are nearly idle, or the time is over."""
+    names, end, before = list(units), time.monotonic() + seconds, -1.0
+    while time.monotonic() < end:
+        now = cpu_seconds(names)
+        if before >= 0 and now - before < 0.01:
+            return
+        before = now
+        time.sleep(0.5)
