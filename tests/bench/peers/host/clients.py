@@ -14,6 +14,7 @@ from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 HTML = "text/html"
+CONNECT_SECONDS = 5.0
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -41,6 +42,7 @@ class Client:
     ) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
+        self.timeout_seconds = timeout_seconds
         # proxpi refuses who names no media type; pip and uv always do
         self.headers = {"Accept": "*/*", **(headers or {})}
         address = (source, 0) if source else None
@@ -67,6 +69,8 @@ class Client:
         parts = urlsplit(url)
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         try:
+            if self.connection.sock is None:
+                self._connect()
             self.connection.request(method, path, body=body, headers=self.headers | dict(headers or {}))
             response = self.connection.getresponse()
             content = response.read()
@@ -74,6 +78,20 @@ class Client:
             self.connection.close()
             raise ClientError(f"{method} {url}: {error!r}") from error
         return Answer(response.status, content, response.headers.get_content_type())
+
+    def _connect(self) -> None:
+        """Connect anew rather than wait for the kernel, whose pauses grow while a server's queue is full."""
+        for patience in (CONNECT_SECONDS, CONNECT_SECONDS, self.timeout_seconds):
+            self.connection.timeout = patience
+            try:
+                self.connection.connect()
+            except TimeoutError:
+                self.connection.close()
+                if patience == self.timeout_seconds:
+                    raise
+            else:
+                self.connection.sock.settimeout(self.timeout_seconds)
+                return
 
     def get(self, url: str, accept: str = "") -> Answer:
         """Ask for a page or file; a connection that the server has closed meanwhile is opened anew."""
