@@ -1,0 +1,121 @@
+"""The hosts that are measured: a fleet of the benchmark's own, or those of an inventory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+FLEET = "bench"
+# What the benchmark asks of the index hosts of its own fleet, by their group: a password for everything, nothing
+# published beforehand, no mirror of another index
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pypiserver": {
+        "pypiserver_protected_actions": ["list", "download", "update"],
+        "pypiserver_seed_requirements": [],
+    },
+    "devpi_primary": {
+        "devpi_root_pypi": False,
+        "devpi_users": [],
+        "devpi_indexes": [{"name": "root/local"}],
+        "devpi_default_index": "root/local",
+        "devpi_upload_index": "root/local",
+    },
+}
+
+
+class BenchError(Exception):
+    """Something that makes the run impossible; the message says what."""
+
+
+def ansible_playbook(*arguments: str | Path) -> None:
+    """Run a playbook in the root of the repository; show what it says only when it fails."""
+    environment = os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(
+        [BIN / "ansible-playbook", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"ansible-playbook {arguments[-1]} failed:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+
+
+@contextlib.contextmanager
+def own_fleet(*, keep: bool) -> Iterator[Path]:
+    """Make a fleet with what site.yml deploys today, and give its inventory; `keep` leaves it there."""
+    # The lab's own engine, where the machine runs none
+    engine = subprocess.run([ROOT / "molecule/shared/engine", "up"], capture_output=True, text=True, check=False)
+    if engine.returncode:
+        raise BenchError(f"no container engine:\n{engine.stderr}")
+    os.environ["DOCKER_HOST"] = engine.stdout.strip()
+    described = yaml.safe_load((ROOT / "molecule/default/fleet.yml").read_text(encoding="utf-8"))
+    hosts = [host for host in described["fleet_hosts"] if SETTINGS.keys() & set(host["groups"])]
+    known = json.dumps({**described, "fleet_name": FLEET, "fleet_scenario": "default", "fleet_hosts": hosts})
+    ansible_playbook("-i", "localhost,", "-e", known, "molecule/shared/create.yml")
+    inventory = ROOT / ".lab" / "fleets" / FLEET
+    try:
+        for host in hosts:
+            folder = inventory / "host_vars" / host["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            settings = {key: value for group in host["groups"] for key, value in SETTINGS.get(group, {}).items()}
+            (folder / "bench.yml").write_text(json.dumps(settings), encoding="utf-8")
+        ansible_playbook("-i", inventory, "playbooks/site.yml")
+        yield inventory
+    finally:
+        if not keep:
+            ansible_playbook("-i", "localhost,", "-e", known, "molecule/shared/destroy.yml")
+
+
+def defaults() -> dict[str, Any]:
+    """Return the defaults of all roles: the inventory overrides them as usual when they are variables of `all`."""
+    found: dict[str, Any] = {}
+    for path in sorted(ROOT.glob("roles/*/defaults/main.yml")):
+        found |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return found
+
+
+def pack(target: Path) -> None:
+    """Write the archive of what runs on the host."""
+    with tarfile.open(target, "w:gz") as archive:
+        archive.add(HERE / "host", "host", filter=lambda info: None if "__pycache__" in info.name else info)
+
+
+def measure(
+    inventory: Path,
+    peers: dict[str, list[str]],
+    *,
+    works: Sequence[str],
+    sizes: Sequence[int],
+    quick: bool,
+    publish: str,
+) -> list[dict[str, Any]]:
+    """Measure on the index hosts of an inventory and return what each of them has found."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "defaults.yml").write_text(json.dumps({"all": {"vars": defaults()}}), encoding="utf-8")
+        (folder / "results").mkdir()
+        pack(folder / "host.tar.gz")
+        known = {
+            "bench_source": str(folder / "host.tar.gz"),
+            "bench_results": str(folder / "results"),
+            "bench_quick": quick,
+            "bench_works": list(works),
+            "bench_sizes": list(sizes),
+            "bench_peers": peers,
+            "bench_publish": publish,
+        }
+        ansible_playbook("-i", folder / "defaults.yml", "-i", inventory, "-e", json.dumps(known), HERE / "measure.yml")
+        results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "results").iterdir())]
+    if not results:
+        raise BenchError(f"{inventory} has no host in the groups pypiserver and devpi_primary")
+    return results

@@ -1,0 +1,1 @@
+"""What runs on the index host, as root, with Debian's Python alone: data, servers, load, figures."""

@@ -1,0 +1,202 @@
+"""Work that only reads: pages, downloads, good users among bad ones."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from . import services, wrk
+from .bench import Bench, FigureError
+from .clients import HTML, JSON, Client, ClientError, basic, links, login_of
+from .dataset import FILES_A_PROJECT, LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
+from .measure import percentile
+from .targets import Target
+
+FLOOD_THREADS = 8
+GOOD_CONNECTIONS = 4
+
+
+def _load(
+    bench: Bench, target: Target, urls: list[str], accept: str = "", size: int = 0, connections: int = wrk.CONNECTIONS
+) -> dict[str, float]:
+    """Ask for the URLs in turn for some seconds. `size`: the least bytes of an answer."""
+    headers = {**target.read_headers, "Accept": accept or "*/*"}
+    if bench.slow(target, urls[0], accept):
+        return _one_by_one(bench, target, urls, accept)
+    units = bench.units(target)
+    before = services.cpu_seconds(units)
+    try:
+        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch, connections)
+    except wrk.NoAnswerError:
+        bench.remember_slow(urls[0], accept)
+        # It still works on what nobody waits for any more
+        services.settle(units)
+        return _one_by_one(bench, target, urls, accept)
+    cpu_seconds = services.cpu_seconds(units) - before
+    if load.bytes < size * load.requests:
+        raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
+    return {
+        "requests_per_second": load.rate,
+        "p50_ms": load.p50_ms,
+        "p99_ms": load.p99_ms,
+        "cpu_us": cpu_seconds / load.requests * 1e6,
+    }
+
+
+def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> dict[str, float]:
+    """Two clients that ask again and again: for servers that take a good part of a second for an answer."""
+    units = bench.units(target)
+    cpu_before = services.cpu_seconds(units)
+    started = time.monotonic()
+
+    def ask(offset: int) -> list[float]:
+        times = []
+        with bench.client(target) as client:
+            for url in itertools.cycle(urls[offset:] + urls[:offset]):
+                before = time.monotonic()
+                status = client.get(url, accept).status
+                times.append((time.monotonic() - before) * 1000)
+                if status != 200:
+                    raise FigureError(f"{url} was answered {status}")
+                if time.monotonic() - started > bench.limits.load_seconds:
+                    break
+        return times
+
+    with ThreadPoolExecutor() as pool:
+        times = [one for job in [pool.submit(ask, number) for number in (0, 1)] for one in job.result()]
+    elapsed = time.monotonic() - started
+    return {
+        "requests_per_second": len(times) / elapsed,
+        "p50_ms": percentile(times, 50),
+        "p99_ms": percentile(times, 99),
+        "cpu_us": (services.cpu_seconds(units) - cpu_before) / len(times) * 1e6,
+    }
+
+
+def _pages(bench: Bench, target: Target) -> list[str]:
+    return [target.page(project) for project in bench.data.sample()]
+
+
+def simple_html(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, _pages(bench, target), accept=HTML)
+
+
+def simple_json(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, _pages(bench, target), accept=JSON)
+
+
+def project_list(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [target.simple_url], accept=HTML)
+
+
+def download_small(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [bench.file_url(target, SMALL)], size=SMALL_BYTES)
+
+
+def download_large(bench: Bench, target: Target) -> dict[str, float]:
+    return _load(bench, target, [bench.file_url(target, LARGE)], size=LARGE_BYTES)
+
+
+def _addresses() -> Iterator[str]:
+    """Yield loopback addresses without end: a limit for each address does not stop who has many."""
+    for number in itertools.count(256):
+        yield f"127.{number >> 16 & 127}.{number >> 8 & 255}.{number & 255}"
+
+
+def good_user(bench: Bench, target: Target) -> dict[str, float]:
+    """A user with the right password reads while others try wrong ones, each from an address of its own."""
+    addresses, lock, over = _addresses(), threading.Lock(), threading.Event()
+    tried = 0
+
+    def flood() -> None:
+        nonlocal tried
+        while not over.is_set():
+            with lock:
+                source = next(addresses)
+            with _intruder(bench, target, source) as client:
+                try:
+                    status = client.request("GET", target.page(bench.data.last())).status
+                except ClientError:
+                    status = 0
+            if status == 200:
+                raise FigureError("a wrong password was let in")
+            tried += 1
+
+    began = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(flood) for _thread in range(FLOOD_THREADS)]
+        time.sleep(0.5)
+        try:
+            figures = _load(bench, target, _pages(bench, target), HTML, connections=GOOD_CONNECTIONS)
+        finally:
+            seconds = time.monotonic() - began
+            over.set()
+        for job in jobs:
+            job.result()
+    return {
+        "requests_per_second": figures["requests_per_second"],
+        "p99_ms": figures["p99_ms"],
+        "wrong_passwords_per_second": tried / seconds,
+    }
+
+
+def _intruder(bench: Bench, target: Target, source: str) -> Client:
+    # A name that is known, so that its hash must be computed
+    name, _password = login_of(target.read_headers)
+    return bench.client(target, source=source, login=basic(name, secrets.token_hex(8)))
+
+
+def memory(bench: Bench, target: Target) -> dict[str, float]:
+    return {"memory_mb": services.memory_mb(bench.units(target))}
+
+
+def start(bench: Bench, target: Target) -> dict[str, float]:
+    """Restart a server; measure until it gives the page of a project."""
+    units = [unit for unit in bench.units(target) if not target.deployed or unit == target.deployed[0]]
+    if not units:
+        raise FigureError(f"no unit {target.deployed[0]} runs here")
+    before = time.monotonic()
+    services.restart(units)
+    # What comes after needs the server
+    wait(bench, target, seconds=180)
+    return {"seconds": time.monotonic() - before}
+
+
+def wait(bench: Bench, target: Target, seconds: float = 60) -> None:
+    """Wait until a server gives the page of the last project. Raises FigureError."""
+    wait_for(bench, target, [bench.data.last()], seconds)
+
+
+def wait_for(bench: Bench, target: Target, projects: Iterable[str], seconds: float) -> None:
+    """Wait until a server gives the pages of some projects, with all their files. Raises FigureError."""
+    end = time.monotonic() + seconds
+    for project in projects:
+        url = target.page(project)
+        while (said := _missing(bench, target, url)) and time.monotonic() < end:
+            time.sleep(0.05)
+        if said:
+            raise FigureError(f"{url} was not there after {seconds:.0f} s: {said}")
+
+
+def _missing(bench: Bench, target: Target, url: str) -> str:
+    """Return what is wrong with a project's page; '' = nothing. Raises FigureError when the server has ended."""
+    try:
+        with bench.client(target) as client:
+            answer = client.request("GET", url, headers={"Accept": HTML})
+    except ClientError as error:
+        for service in target.services:
+            if not services.active(service.unit):
+                raise FigureError(f"{service.unit} has ended: {services.words(service.unit)}") from error
+        return str(error)
+    files = len(links(answer.content, url))
+    return "" if answer.status == 200 and files >= FILES_A_PROJECT else f"answered {answer.status} with {files} files"
+
+
+def asks(bench: Bench, target: Target) -> bool:
+    """Return whether a server refuses the pages to who has no password."""
+    with bench.client(target, login={}) as client:
+        return client.get(target.page(bench.data.last()), HTML).status in (401, 403)

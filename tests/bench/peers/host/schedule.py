@@ -1,0 +1,102 @@
+"""Which work is done on which targets, in interleaved rounds, within limits of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from . import installing, reading, writing
+from .bench import Bench, FigureError
+from .clients import ClientError
+from .measure import Book
+from .services import ServiceError
+from .targets import Target
+from .wrk import LoadError
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work, and where it makes sense."""
+
+    name: str
+    do: Callable[[Bench, Target], dict[str, float]]
+    needs: str = ""
+    """'' = nothing; `uploads` = a target that takes them; `password` = one whose pages want a password; `json`."""
+    largest: bool = True
+    """Whether it is done with every number of files; False = with the smallest alone."""
+    once: bool = False
+    """One round is enough: it repeats itself, or does not vary."""
+
+    def unfit(self, target: Target) -> str:
+        """Return why the work cannot be done on a target; '' = it can."""
+        if self.needs == "uploads" and not target.upload_url:
+            return "it takes no uploads"
+        if self.needs == "password" and not target.password:
+            return "nobody is asked for a password"
+        if self.needs == "json" and not target.json:
+            return "it answers HTML only"
+        return ""
+
+
+# In this order: starts first, as everything else warms up; then what only reads, then what leaves files behind
+WORKS = [
+    Work("start", reading.start, largest=False),
+    Work("simple-html", reading.simple_html),
+    Work("simple-json", reading.simple_json, needs="json"),
+    Work("project-list", reading.project_list),
+    Work("download-20k", reading.download_small, largest=False),
+    Work("download-5m", reading.download_large, largest=False),
+    Work("memory", reading.memory, once=True),
+    Work("good-user", reading.good_user, needs="password", largest=False),
+    Work("pip-install", installing.pip_install, largest=False),
+    Work("uv-install", installing.uv_install, largest=False),
+    Work("upload", writing.upload_one, needs="uploads"),
+    Work("uploads", writing.uploads, needs="uploads"),
+    Work("upload-then-read", writing.upload_then_read, needs="uploads", largest=False),
+    Work("kills", writing.kills, needs="uploads", largest=False, once=True),
+]
+
+
+def measure(
+    bench: Bench, targets: Sequence[Target], works: Iterable[Work], book: Book, say: Callable[[str], None]
+) -> None:
+    """Do the work on the targets in turn, round by round, and write the figures into the book."""
+    files = bench.data.count
+    for work in works:
+        if not work.largest and files != min(bench.limits.sizes):
+            continue
+        started = time.monotonic()
+        fit = []
+        for target in targets:
+            if reason := work.unfit(target):
+                book.skip(target.key, work.name, files, reason)
+            else:
+                fit.append(target)
+        _rounds(bench, fit, work, book)
+        say(f"{files} files, {work.name}: {time.monotonic() - started:.0f} s")
+
+
+def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book) -> None:
+    spent = dict.fromkeys((target.key for target in targets), 0.0)
+    going = list(targets)
+    files = bench.data.count
+    rounds = 1 if work.once else bench.limits.rounds
+    for number in range(rounds):
+        # Nobody is always the first after somebody
+        turn = number % len(going) if going else 0
+        for target in going[turn:] + going[:turn]:
+            before = time.monotonic()
+            if before > bench.deadline:
+                book.skip(target.key, work.name, files, "the time of the run was over")
+                continue
+            try:
+                book.add(target.key, work.name, files, work.do(bench, target))
+            except (FigureError, LoadError, ClientError, ServiceError) as error:
+                book.skip(target.key, work.name, files, str(error))
+                going.remove(target)
+                continue
+            spent[target.key] += time.monotonic() - before
+            if not target.deployed and spent[target.key] > bench.limits.peer_seconds and number + 1 < rounds:
+                book.skip(target.key, work.name, files, f"{number + 1} of {rounds} rounds: it takes too long")
+                going.remove(target)

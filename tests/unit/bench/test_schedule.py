@@ -1,0 +1,81 @@
+"""Rounds are interleaved, bounded, and one bad target does not stop the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.bench.peers.host.bench import QUICK, Bench, FigureError
+from tests.bench.peers.host.dataset import Dataset
+from tests.bench.peers.host.measure import Book
+from tests.bench.peers.host.schedule import Work, measure
+from tests.bench.peers.host.targets import Target
+
+LIMITS = replace(QUICK, rounds=3, sizes=(2000, 20_000))
+TARGETS = [Target(key=key, title=key, simple_url="http://127.0.0.1/simple/") for key in "abc"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(LIMITS, Dataset(tmp_path, 2000), tmp_path, tmp_path, tmp_path, tmp_path)
+
+
+def silent(_text: str) -> None:
+    pass
+
+
+def test_rounds_are_interleaved_and_begin_with_another_target_each(bench: Bench) -> None:
+    done: list[str] = []
+
+    def work(_bench: Bench, target: Target) -> dict[str, float]:
+        done.append(target.key)
+        return {"seconds": 1}
+
+    measure(bench, TARGETS, [Work("w", work)], Book(), silent)
+    assert "".join(done) == "abcbcacab"
+
+
+def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> None:
+    def work(_bench: Bench, target: Target) -> dict[str, float]:
+        if target.key == "b":
+            raise FigureError("no whole file")
+        return {"seconds": 1}
+
+    book = Book()
+    measure(bench, TARGETS, [Work("w", work)], book, silent)
+    assert book.reason("b", "w", 2000) == "no whole file"
+    for key in "ac":
+        series = book.find(key, "w", 2000, "seconds")
+        assert series
+        assert len(series.values) == 3
+
+
+def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
+    bench.limits = replace(LIMITS, peer_seconds=0)
+    ours = replace(TARGETS[0], deployed=("pypiserver.service",))
+    book = Book()
+    measure(bench, [ours, TARGETS[1]], [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
+    rounds = [len(series.values) for series in book]
+    assert rounds == [3, 1]
+    assert book.reason("b", "w", 2000) == "1 of 3 rounds: it takes too long"
+
+
+def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
+    bench.deadline = time.monotonic() - 1
+    book = Book()
+    measure(bench, TARGETS, [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
+    assert {book.reason(key, "w", 2000) for key in "abc"} == {"the time of the run was over"}
+
+
+def test_work_is_only_done_where_it_makes_sense(bench: Bench) -> None:
+    uploads = Work("uploads", lambda _bench, _target: {"uploads": 1}, needs="uploads")
+    small = Work("small", lambda _bench, _target: {"uploads": 1}, largest=False)
+    book = Book()
+    measure(bench, TARGETS[:1], [uploads], book, silent)
+    assert book.reason("a", "uploads", 2000) == "it takes no uploads"
+    bench.data = Dataset(bench.folder, 20_000)
+    measure(bench, TARGETS[:1], [small], book, silent)
+    assert book.find("a", "small", 20_000, "uploads") is None
