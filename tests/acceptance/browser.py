@@ -48,8 +48,10 @@ def started(indexes: Sequence[Index]) -> Iterator[Browser]:
         options += ["--no-sandbox"] if os.geteuid() == 0 else []
         environment: dict[str, str | float | bool] = {**os.environ, "HOME": home}
         browser = playwright.chromium.launch(executable_path=program, args=options, env=environment)
-        yield browser
-        browser.close()
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 @contextmanager
@@ -57,5 +59,7 @@ def window(browser: Browser) -> Iterator[Page]:
     """A window without any history."""
     context = browser.new_context()
     context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
+    try:
+        yield context.new_page()
+    finally:
+        context.close()

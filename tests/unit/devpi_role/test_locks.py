@@ -50,7 +50,9 @@ def test_a_lock_has_what_its_source_asks_for(source: Path) -> None:
     }
     for line in lines:
         wanted = Requirement(line.partition("#")[0].strip())
-        assert [version for version, _ in locked[wanted.name] if Version(version[2:]) not in wanted.specifier] == []
+        assert [
+            version for version, _digest in locked[wanted.name] if Version(version[2:]) not in wanted.specifier
+        ] == []
 
 
 def test_what_has_no_wheel_is_built_with_locked_tools() -> None:

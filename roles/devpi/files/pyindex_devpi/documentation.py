@@ -29,7 +29,7 @@ def tween(handler: Handler, registry: object) -> Handler:  # noqa: ARG001 - name
 
     def handle(request: Request) -> Response:
         response = handler(request)
-        folder, _, location = request.headers.get("X-Accel-Mapping", "").partition("=")
+        folder, _separator, location = request.headers.get("X-Accel-Mapping", "").partition("=")
         if not location or not isinstance(response, FileResponse) or not isinstance(response.app_iter, FileIter):
             return response
         path = response.app_iter.file.name
