@@ -51,7 +51,7 @@ def guarded(application: Application) -> Application:
 def remove_unfinished(folder: Path) -> None:
     """Remove the files below *folder* that this thread has begun to write, by the names that devpi-server gives them."""
     for path in folder.rglob("*-tmp"):
-        name, _, digest = path.name.removesuffix("-tmp").rpartition("-")
+        name, _dash, digest = path.name.removesuffix("-tmp").rpartition("-")
         key = f"{path.with_name(name)}{os.getpid()}{threading.get_ident()}"
         if hashlib.sha256(key.encode()).hexdigest() == digest:
             path.unlink(missing_ok=True)
