@@ -88,13 +88,19 @@ class StagePolicy(Protocol):
 def expected_devpi_status(policy: StagePolicy, identity: Identity, user: str, action: Action, *, locked: bool) -> int:
     """The same of an index of a devpi server, where `user` ('' = unknown) is that identity's name there. `locked`:
     reading needs a login. Users are root's business alone, and so are indexes."""
-    refused = 401 if identity in UNKNOWN else 403
+    if identity in (Identity.WRONG_PASSWORD, Identity.UNKNOWN_USER):
+        # Also where reading is open: who says who they are has to be believed
+        return 401
+    refused = 403 if user else 401
     if action in (Action.LIST, Action.DOWNLOAD):
-        return 401 if locked and identity in UNKNOWN else 200
+        return refused if locked and not user else 200
+    if action in (Action.CREATE_INDEX, Action.DELETE) and not user and not locked:
+        # devpi asks nobody to log in for what no installer does
+        return 403
     if action is Action.CREATE_INDEX:
-        return 200 if identity is Identity.ROOT else refused
+        return 200 if user == "root" else refused
     # root removes what others uploaded, and uploads where it is named
-    if not policy.takes_uploads_of(user) and not (identity is Identity.ROOT and action is Action.DELETE):
+    if not policy.takes_uploads_of(user) and not (user == "root" and action is Action.DELETE):
         return refused
     if action is Action.OVERWRITE and not policy.volatile:
         return 409

@@ -31,9 +31,19 @@ def places(client: Client) -> list[str]:
 
 
 def snapshot(machine: Machine, paths: list[str]) -> str:
-    """Contents (as SHA-256), owners and modes of all files there."""
-    script = 'find "$@" -type f -exec sha256sum -- {} + -exec stat --format="%n %U %G %a" -- {} + 2>/dev/null | sort'
+    """Contents (as SHA-256), owners and modes of all files there; not the contents of devpi's current.json, in which its
+    client writes too."""
+    script = """\
+        {
+            find "$@" -type f ! -name current.json -exec sha256sum -- {} +
+            find "$@" -type f -exec stat --format="%n %U %G %a" -- {} +
+        } 2>/dev/null | sort"""
     return machine.run("sh", "-c", script, "sh", *paths).out
+
+
+def naming(client: Client, paths: list[str]) -> str:
+    """The files there that name the index."""
+    return client.machine.run("grep", "-rlsF", "--", client.index.url, *paths).out
 
 
 def configure(fleet: Fleet, client: Client, state: str) -> None:
@@ -45,16 +55,17 @@ def configure(fleet: Fleet, client: Client, state: str) -> None:
 def test_client_is_as_before_and_comes_back(fleet: Fleet, client: Client) -> None:
     """absent: nothing of the index is left, neither URL nor login nor CA. present: every file is as it was."""
     index, paths = client.index, places(client)
-    before = snapshot(client.machine, paths)
+    before, named = snapshot(client.machine, paths), naming(client, paths)
     try:
         configure(fleet, client, "absent")
-        mentions = client.machine.run("grep", "-rlsF", "--", index.url, *paths)
+        mentions = naming(client, paths)
         logins = client.machine.run("grep", "-lswF", "--", index.server_name, *(p for p in paths if p.endswith("rc")))
         trusted = client.machine.run("curl", "--silent", "--output", "/dev/null", index.url).code
     finally:
         configure(fleet, client, "present")
-    assert mentions.out == ""
+    assert mentions == ""
     assert logins.out == ""
     # 60: the certificate is not trusted; 127: no curl there
     assert trusted in ({60, 127} if index.authority else {0, 127})
     assert snapshot(client.machine, paths) == before
+    assert naming(client, paths) == named
