@@ -54,7 +54,7 @@ def forget(index: Devpi, project: str) -> None:
         ("DELETE", f"/{index.mirror}/{project}?force=yes", None), ("GET", f"/{index.mirror}/+simple/{PREFIX}/", None)
     )
     # devpi may leave the file, and takes what lies there for fetched
-    files = ("find", f"{index.packages}/{index.mirror}", "-name", f"{project.replace('-', '_')}-*")
+    files = ("find", index.packages, "-path", f"*/{index.mirror}/*", "-name", f"{project.replace('-', '_')}-*")
     index.machine.check(*files, "-delete")
 
 
