@@ -1,0 +1,114 @@
+"""What our plugins add to devpi-server, in its own Python: removals, mirrors without an upstream, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from tests.devpi_server import install
+from tests.unit.repository import ROOT
+
+
+def run(program: str) -> Any:
+    """Run a *program* that has devpi-server and our plugins, and return the JSON that it prints."""
+    done = subprocess.run(
+        [install() / "python", "-W", "ignore", "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "roles/devpi/files"), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_removal_through_the_front_has_no_force() -> None:
+    program = """
+import json
+from pyramid.request import Request
+from pyindex_devpi.releases import tween
+
+seen = []
+handle = tween(lambda request: seen.append([request.query_string, request.body.decode()]), None)
+for method, headers in (("DELETE", {"X-Real-IP": "192.0.2.1"}), ("DELETE", {}), ("POST", {"X-Real-IP": "192.0.2.1"})):
+    handle(Request.blank("/a/b/c?force=yes", method=method, headers=headers, body=b"force=yes"))
+print(json.dumps(seen))
+"""
+    kept = ["force=yes", "force=yes"]
+    assert run(program) == [["", ""], kept, kept]
+
+
+def test_a_list_that_is_unchanged_upstream_is_complete() -> None:
+    program = """
+import json
+from types import SimpleNamespace
+from pyindex_devpi.mirrors import complete
+
+stage = SimpleNamespace(cache_projectnames=SimpleNamespace(get=lambda: {"a": "a", "b": "b"}))
+print(json.dumps([complete(lambda self, timeout: ({"a": "a"}, stale))(stage) for stale in (False, True)]))
+"""
+    # Old, but all that is known: the upstream did not answer
+    assert run(program) == [[{"a": "a", "b": "b"}, False], [{"a": "a"}, True]]
+
+
+def test_nothing_found_is_told_from_an_upstream_that_is_down() -> None:
+    program = """
+import json
+from pyramid.request import Request
+from pyramid.response import Response
+from pyindex_devpi.mirrors import FAILED, tween
+
+pages = [
+    Response("<!DOCTYPE html><h1>six</h1>"),
+    Response(b'{"files":[]}', content_type="application/json"),
+    Response("no such project", status=404),
+    Response('<!DOCTYPE html><a href="six-1.0.tar.gz">six</a>'),
+    Response(b'{"files":[{"filename":"six-1.0.tar.gz"}]}', content_type="application/json"),
+]
+found = []
+for page in pages:
+    for path, failed in (("/root/pypi/+simple/six/", "down"), ("/root/pypi/+simple/six/", ""), ("/root/pypi/six", "down")):
+        request = Request.blank(path, environ={FAILED: failed} if failed else {})
+        answer = tween(lambda request: page, None)(request)
+        found.append(answer.status_code)
+print(json.dumps(found))
+"""
+    empty, missing, files = [502, 200, 200], [502, 404, 404], [200, 200, 200]
+    assert run(program) == [*empty, *empty, *missing, *files, *files]
+
+
+def test_a_full_disk_is_named_and_left_clean() -> None:
+    program = """
+import errno, hashlib, json, os, pathlib, sqlite3, tempfile, threading
+from pyindex_devpi import disk
+
+folder = pathlib.Path(tempfile.mkdtemp())
+key = hashlib.sha256(f"{folder / 'a.whl'}{os.getpid()}{threading.get_ident()}".encode()).hexdigest()
+for name in (f"a.whl-{key}-tmp", "b.whl-somebody-tmp", "c.whl"):
+    (folder / name).touch()
+disk._folders.add(folder)
+answers = []
+
+def failing(error):
+    def application(environ, start_response):
+        raise error
+    try:
+        body = disk.guarded(application)({}, lambda status, headers: answers.append(status))
+        answers.append(b"".join(body).decode())
+    except Exception as raised:
+        answers.append(type(raised).__name__)
+
+failing(OSError(errno.ENOSPC, "No space left on device"))
+failing(sqlite3.OperationalError("database or disk is full"))
+failing(sqlite3.OperationalError("database is locked"))
+failing(PermissionError(errno.EACCES, "Permission denied"))
+print(json.dumps([answers, sorted(path.name for path in folder.iterdir())]))
+"""
+    message = "The disk of the package index is full: nothing was stored"
+    full = [f"507 {message}", f"{message}\n"]
+    assert run(program) == [
+        [*full, *full, "OperationalError", "PermissionError"],
+        ["b.whl-somebody-tmp", "c.whl"],
+    ]
