@@ -81,13 +81,18 @@ print(json.dumps(found))
 
 def test_a_full_disk_is_named_and_left_clean() -> None:
     program = """
-import errno, hashlib, json, os, pathlib, sqlite3, tempfile, threading
+import errno, json, pathlib, sqlite3, tempfile
+from types import SimpleNamespace
+from devpi_server.filestore_fs import FSFactory
 from pyindex_devpi import disk
 
-folder = pathlib.Path(tempfile.mkdtemp())
-key = hashlib.sha256(f"{folder / 'a.whl'}{os.getpid()}{threading.get_ident()}".encode()).hexdigest()
-for name in (f"a.whl-{key}-tmp", "b.whl-somebody-tmp", "c.whl"):
-    (folder / name).touch()
+# Begun by this thread, as devpi-server does it, then by another; and one that is complete
+base = pathlib.Path(tempfile.mkdtemp())
+folder = base / "+files"
+FSFactory.from_content(base, SimpleNamespace(relpath="u/i/+f/a.whl"), b"PK")
+begun = [path.name for path in folder.rglob("a.whl-*-tmp")]
+for name in ("b.whl-somebody-tmp", "c.whl"):
+    (folder / "u/i/+f" / name).touch()
 disk._folders.add(folder)
 answers = []
 
@@ -104,11 +109,12 @@ failing(OSError(errno.ENOSPC, "No space left on device"))
 failing(sqlite3.OperationalError("database or disk is full"))
 failing(sqlite3.OperationalError("database is locked"))
 failing(PermissionError(errno.EACCES, "Permission denied"))
-print(json.dumps([answers, sorted(path.name for path in folder.iterdir())]))
+print(json.dumps([len(begun), answers, sorted(path.name for path in folder.rglob("*") if path.is_file())]))
 """
     message = "The disk of the package index is full: nothing was stored"
     full = [f"507 {message}", f"{message}\n"]
     assert run(program) == [
+        1,
         [*full, *full, "OperationalError", "PermissionError"],
         ["b.whl-somebody-tmp", "c.whl"],
     ]
