@@ -3,13 +3,21 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _auth_json, _current_json, _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import (
+    _auth_json,
+    _current_json,
+    _keyring,
+    _netrc,
+    _pypirc,
+)
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -34,16 +42,39 @@ class User:
 
 
 @dataclass(frozen=True)
+class Login:
+    """Who asks the index where that is no single user."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class Credentials(Protocol):
+    """A login at the index ('' = none)."""
+
+    @property
+    def username(self) -> str:
+        """Name at the index."""
+
+    @property
+    def password(self) -> str:
+        """Password at the index."""
+
+
+@dataclass(frozen=True)
 class TextFile:
     """A file that is ours as a whole. A path that begins with ~/ stands for one file of each user.
 
-    ``beside`` names a file that must be in the same directory.
+    ``beside`` names a file that must be in the same directory. ``login`` says what ``{login}`` in the content becomes:
+    none, username or password (of the user, or the shared one). ``group`` can read the file ('' = that of the owner).
     """
 
     path: str
     content: str
     mode: int = 0o644
     beside: str = ""
+    login: str = "none"
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,11 +97,17 @@ class TrustAnchor:
 
 @dataclass(frozen=True)
 class Request:
-    """All that a host shall have. ``devpi_index`` is the URL of the index that devpi's client uses ('' = none)."""
+    """All that a host shall have.
+
+    ``machines`` are the hosts in each user's netrc, ``services`` those (HOST or HOST:PORT) in their keyring;
+    ``devpi_index`` is the URL of the index that devpi's client uses ('' = none).
+    """
 
     files: list[TextFile] = field(default_factory=list)
     users: list[User] = field(default_factory=list)
+    shared: Login | None = None
     machines: list[str] = field(default_factory=list)
+    services: list[str] = field(default_factory=list)
     repository: Repository | None = None
     devpi_index: str = ""
     anchor: TrustAnchor | None = None
@@ -82,7 +119,8 @@ def resolve(request: Request, lenient: bool = False) -> tuple[list[Wanted], list
     With ``lenient`` (check mode) a user or directory that does not exist is a note: an earlier task that was only
     checked may be going to make it.
     """
-    faults = [*check_users(request.users), *(check_anchor(request.anchor) if request.anchor else [])]
+    faults = [*check_users(request.users), *(check_shared(request.shared) if request.shared else [])]
+    faults += check_anchor(request.anchor) if request.anchor else []
     wanted: list[Wanted] = []
     missing: list[str] = []
     accounts: list[tuple[User, Account]] = []
@@ -93,7 +131,7 @@ def resolve(request: Request, lenient: bool = False) -> tuple[list[Wanted], list
             missing.append(str(error))
     for file in request.files:
         try:
-            wanted.extend(_text_files(file, accounts))
+            wanted.extend(_text_files(file, accounts, request.shared))
         except _MissingError as error:
             missing.append(str(error))
         except ClientFilesError as error:
@@ -126,16 +164,33 @@ def check_users(users: list[User]) -> list[str]:
             faults.append(f"username and password {who} go together: give both, or none for an index open to all")
         if user.upload and not user.username:
             faults.append(f"upload {who} needs a username and a password")
-        for what, word in (("username", user.username), ("password", user.password)):
-            reason = _netrc.unsafe(word) if word else ""
-            if reason:
-                faults.append(
-                    f"the {what} {who} {reason}, which pip, uv and curl do not read alike in a netrc file: use "
-                    f"printable ASCII without white space or backslash, not beginning with a double quote or #"
-                )
-        if ":" in user.username:
-            faults.append(f"the username {who} contains a colon, which HTTP Basic authentication does not allow")
+        faults.extend(_check_words(user, who))
     return faults
+
+
+def check_shared(login: Login) -> list[str]:
+    """Return what is wrong with the login of files that no single user has, without quoting its password."""
+    where = "of the shared login (pip_client_shared_login)"
+    return [
+        *(f"the {what} {where} is empty" for what, word in _words(login) if not word),
+        *_check_words(login, where),
+    ]
+
+
+def _check_words(login: Credentials, where: str) -> list[str]:
+    faults = [
+        f"the {what} {where} {reason}, which pip, uv and curl do not read alike in a netrc file: use printable ASCII "
+        f"without white space or backslash, not beginning with a double quote or #"
+        for what, word in _words(login)
+        if word and (reason := _netrc.unsafe(word))
+    ]
+    if ":" in login.username:
+        faults.append(f"the username {where} contains a colon, which HTTP Basic authentication does not allow")
+    return faults
+
+
+def _words(login: Credentials) -> list[tuple[str, str]]:
+    return [("username", login.username), ("password", login.password)]
 
 
 def check_anchor(anchor: TrustAnchor) -> list[str]:
@@ -164,13 +219,17 @@ class _MissingError(ClientFilesError):
     """Something that must be there first is not."""
 
 
-def _text_files(file: TextFile, accounts: list[tuple[User, Account]]) -> list[Wanted]:
-    merge = _whole(file.content.encode())
+def _text_files(file: TextFile, accounts: list[tuple[User, Account]], shared: Login | None) -> list[Wanted]:
     if file.path.startswith("~/"):
+        if file.group:
+            raise ClientFilesError(f"{file.path}: a file in a home is for its user only; leave its group out")
         return [
-            Wanted(os.path.join(account.home, file.path[2:]), account, file.mode, merge, parent_mode=0o700)
-            for _user, account in accounts
+            Wanted(
+                os.path.join(account.home, file.path[2:]), account, _mode(file), _content(file, user), parent_mode=0o700
+            )
+            for user, account in accounts
         ]
+    gid = _group(file) if file.group else None
     account = account_for(file.path)
     beside = os.path.join(os.path.dirname(file.path), file.beside)
     with acting(account):
@@ -179,7 +238,31 @@ def _text_files(file: TextFile, accounts: list[tuple[User, Account]]) -> list[Wa
                 f"{beside} does not exist, so {file.path} does not belong there: name the directory of a virtual "
                 f"environment, and make it first (pip_client_virtualenvs)"
             )
-    return [Wanted(file.path, account, file.mode, merge)]
+    return [Wanted(file.path, account, _mode(file), _content(file, shared), gid=gid)]
+
+
+def _content(file: TextFile, login: Credentials | None) -> Callable[[bytes], bytes]:
+    if file.login == "none":
+        return _whole(file.content.encode())
+    words = [quote(word, safe="") for _what, word in _words(login) if word] if login else []
+    kept = words[: 2 if file.login == "password" else 1]
+    return _whole(file.content.replace("{login}", ":".join(kept) + "@" if kept else "").encode())
+
+
+def _mode(file: TextFile) -> int:
+    if file.login == "password":
+        return 0o640 if file.group else 0o600
+    return file.mode
+
+
+def _group(file: TextFile) -> int:
+    try:
+        return grp.getgrnam(file.group).gr_gid
+    except KeyError:
+        raise _MissingError(
+            f"the group {file.group!r}, which is to read {file.path}, does not exist on this host: create it first, or "
+            f"name another one (pip_client_shared_login)"
+        ) from None
 
 
 def _logins(user: User, account: Account, request: Request) -> list[Wanted]:
@@ -193,6 +276,14 @@ def _logins(user: User, account: Account, request: Request) -> list[Wanted]:
 
         path = os.path.join(account.home, ".netrc")
         found.append(Wanted(path, account, 0o600, into_netrc, "netrc", tuple(request.machines)))
+    if request.services:
+
+        def into_keyring(existing: bytes) -> bytes:
+            return _keyring.merge(existing, request.services, user.username, user.password)
+
+        path = os.path.join(account.home, _keyring.PATH)
+        keys = tuple(_keyring.key(service, user.username) for service in request.services)
+        found.append(Wanted(path, account, 0o600, into_keyring, "keyring", keys, parent_mode=0o700))
     repository = request.repository
     if repository and user.upload:
         options = {"repository": repository.url, "username": user.username, "password": user.password}

@@ -14,7 +14,13 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _auth_json, _current_json, _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import (
+    _auth_json,
+    _current_json,
+    _keyring,
+    _netrc,
+    _pypirc,
+)
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import (
     Account,
     ClientFilesError,
@@ -30,7 +36,13 @@ SIZE_LIMIT = 1024 * 1024  # bytes; a configuration file that is larger is none
 _TEMPORARY = ".pyindex-new"
 _URL_LOGIN = re.compile(r"(://)[^/@\s]+@")
 # Files of which only a part is ours, by kind. A 'text' file is ours as a whole
-_MERGED = {"netrc": _netrc, "pypirc": _pypirc, "current_json": _current_json, "auth_json": _auth_json}
+_MERGED = {
+    "netrc": _netrc,
+    "pypirc": _pypirc,
+    "current_json": _current_json,
+    "auth_json": _auth_json,
+    "keyring": _keyring,
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,8 @@ class Wanted:
     """One managed file.
 
     ``merge`` gives the new contents from the present ones ('text' files ignore them); ``keys`` are what it merges
-    (machines of a netrc, sections of a .pypirc, keys and logins of devpi's files); ``command`` is run after the file has changed.
+    (machines of a netrc, sections of a .pypirc, logins of a keyring, keys and logins of devpi's files); ``command`` is run
+    after the file has changed; ``gid`` is the file's group (None = that of the account).
     """
 
     path: str
@@ -61,6 +74,7 @@ class Wanted:
     keys: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     parent_mode: int = 0o755
+    gid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -354,17 +368,23 @@ def plan(wanted: list[Wanted], store: Store) -> Plan:
 
 def _plan_wanted(item: Wanted, store: Store, result: Plan) -> None:
     before = look(item.path, item.account)
+    known = store.records.get(item.path)
+    # What an earlier run put there and is not declared any more, such as the login at an index that was moved
+    gone = sorted({*known.keys} - {*item.keys}) if known else []
     try:
-        data = item.merge(before.data)
-    except (_netrc.NetrcError, _pypirc.PypircError, _current_json.CurrentError) as error:
+        rest = (
+            _MERGED[item.kind].unmerge(before.data, store.original(known).data, gone) if known and gone else before.data
+        )
+        data = item.merge(rest)
+    except (_netrc.NetrcError, _pypirc.PypircError, _current_json.CurrentError, _keyring.KeyringError) as error:
         raise ClientFilesError(
             f"{item.path}: {error}. The tools cannot read this file either: correct it or move it away"
         ) from None
     if item.kind != "text" and not _is_utf8(before.data):
         result.notes.append(f"{item.path} is not UTF-8; it is kept as it is, but some tools will refuse to read it")
-    after = Found("file", data, item.mode, item.account.uid, item.account.gid)
-    known = store.records.get(item.path)
-    if before.kind == "file" and (before.data, before.mode, before.uid) == (data, item.mode, item.account.uid):
+    after = Found("file", data, item.mode, item.account.uid, item.account.gid if item.gid is None else item.gid)
+    # A group is looked at only where one is asked for: others may have been chosen by the file's owner
+    if before == (after if item.gid is not None else replace(after, gid=before.gid)):
         if known and known.pending:
             _add_command(tuple(known.command), result)
         return
@@ -381,7 +401,7 @@ def _plan_wanted(item: Wanted, store: Store, result: Plan) -> None:
         kind=item.kind,
         # What people have added to a merged file is theirs: taking our part out is then the only way back
         ours=[digest(data), *(known.ours[:1] if known else [])] if ours or item.kind == "text" else [],
-        keys=sorted({*item.keys, *(known.keys if known else [])}),
+        keys=sorted(item.keys),
         made=list(dict.fromkeys([*(known.made if known else []), *missing_parents(item.path, item.account)])),
         command=list(item.command),
         pending=bool(item.command),

@@ -15,8 +15,8 @@ description:
   - What stood there before is kept. A file that is no longer declared, or every file with O(state=absent), becomes what
     it was before, with contents, mode and owner, and what did not exist is removed with the directories made for it.
   - Files in O(files) are replaced as a whole. If somebody has edited one since, a copy of that version is kept.
-    In V(~/.netrc), V(~/.pypirc) and devpi's V(current.json) and V(auth.json) only the entry for this index is managed;
-    everything else in them stays.
+    In V(~/.netrc), V(~/.pypirc), V(keyring_pass.cfg) and devpi's V(current.json) and V(auth.json) only the entry for this
+    index is managed; everything else in them stays.
   - Files in a directory of a user are read and written with the rights of that user, so that a link there leads
     nowhere they could not go themselves.
   - Passwords are shown in no output, not in the diff, and not in the system log.
@@ -56,6 +56,20 @@ options:
       beside:
         description: Name of a file that must be in the same directory, such as V(pyvenv.cfg) of a virtual environment.
         type: str
+      login:
+        description:
+          - What V({login}) in O(files[].content) becomes, which stands before the host of a URL, as in
+            V(https://{login}index1.example.org/simple/). V(none), V(username) as C(alice@), or V(password) as
+            C(alice:secret@), with what URLs do not take written in percent encoding.
+          - The login is that of each user in O(users) for paths that begin with V(~/), else O(shared_login). Who has none
+            gets the URL without one.
+          - With V(password) nobody but the owner, and O(files[].group), can read the file, whatever O(files[].mode) says.
+        type: str
+        choices: [none, username, password]
+        default: none
+      group:
+        description: Group that can read the file, for absolute paths. Without it the group is that of the owner.
+        type: str
   users:
     description: System users of this host, and their logins at the index.
     type: list
@@ -81,6 +95,26 @@ options:
         description: Whether the login is also written to V(~/.pypirc), for twine.
         type: bool
         default: false
+  shared_login:
+    description: A login at the index for the files in O(files) that no single user has.
+    type: dict
+    suboptions:
+      username:
+        description: Login at the index.
+        type: str
+        required: true
+      password:
+        description: Password at the index.
+        type: str
+        required: true
+  keyring_services:
+    description:
+      - HOST or HOST:PORT of the index, under which the login of each user goes to
+        V(~/.local/share/python_keyring/keyring_pass.cfg), the file of the plain-text backend of the package keyrings.alt.
+        Empty for no such file.
+    type: list
+    elements: str
+    default: []
   netrc_machines:
     description: Host names for which the login of each user goes to V(~/.netrc). Empty for no netrc.
     type: list
@@ -172,6 +206,20 @@ EXAMPLES = r"""
       url: https://index1.example.org/
       ca_cert: /etc/ssl/certs/ca-certificates.crt
 
+- name: Give everybody in the group developers the index with a login in its URL
+  pyindex.fleet.client_files:
+    name: shared
+    files:
+      - paths: [/etc/pip.conf]
+        login: password
+        group: developers
+        content: |
+          [global]
+          index-url = https://{login}index1.example.org/simple/
+    shared_login:
+      username: reader
+      password: "{{ vault_reader_password }}"
+
 - name: Trust a private CA
   pyindex.fleet.client_files:
     name: trust
@@ -225,6 +273,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import ClientFilesError
 from ansible_collections.pyindex.fleet.plugins.module_utils._client_files import (
+    Login,
     Repository,
     Request,
     TextFile,
@@ -247,6 +296,8 @@ ARGUMENTS: dict[str, Any] = {
             "content": {"type": "str", "required": True},
             "mode": {"type": "str", "default": "0644"},
             "beside": {"type": "str"},
+            "login": {"type": "str", "choices": ["none", "username", "password"], "default": "none"},
+            "group": {"type": "str"},
         },
     },
     "users": {
@@ -260,6 +311,14 @@ ARGUMENTS: dict[str, Any] = {
             "upload": {"type": "bool", "default": False},
         },
     },
+    "shared_login": {
+        "type": "dict",
+        "options": {
+            "username": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+        },
+    },
+    "keyring_services": {"type": "list", "elements": "str", "default": []},
     "netrc_machines": {"type": "list", "elements": "str", "default": []},
     "pypirc": {
         "type": "dict",
@@ -285,11 +344,13 @@ def request_from(params: dict[str, Any]) -> Request:
     """Return the request that the parameters make; ClientFilesError if a path or mode is none."""
     if params["state"] == "absent":
         return Request()
-    pypirc, anchor = params["pypirc"], params["trust_anchor"]
+    pypirc, anchor, shared = params["pypirc"], params["trust_anchor"], params["shared_login"]
     return Request(
         files=[_text_file(file, path) for file in params["files"] for path in file["paths"]],
         users=[User(**user) for user in params["users"]],
+        shared=Login(**shared) if shared else None,
         machines=params["netrc_machines"],
+        services=params["keyring_services"],
         repository=pypirc and Repository(pypirc["repository"], pypirc["url"], pypirc["ca_cert"] or ""),
         devpi_index=params["devpi_index"],
         anchor=anchor and TrustAnchor(anchor["path"], anchor["certificate"], tuple(anchor["command"])),
@@ -302,7 +363,7 @@ def _text_file(file: dict[str, Any], path: str) -> TextFile:
         raise ClientFilesError(f"{path!r} is no absolute path in its shortest form: begin with / or ~/, without ..")
     if not re.fullmatch("0[0-7]{3}", mode):
         raise ClientFilesError(f"the mode {mode!r} of {path} is not octal: write it as a string such as '0644'")
-    return TextFile(path, file["content"], int(mode, 8), file["beside"] or "")
+    return TextFile(path, file["content"], int(mode, 8), file["beside"] or "", file["login"], file["group"] or "")
 
 
 def main() -> None:

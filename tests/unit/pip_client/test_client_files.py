@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import grp
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import ClientFilesError
 from ansible_collections.pyindex.fleet.plugins.module_utils._client_files import (
+    Login,
     Repository,
     Request,
     TextFile,
     TrustAnchor,
     User,
     check_anchor,
+    check_shared,
     check_users,
     resolve,
 )
@@ -91,6 +95,80 @@ def test_a_request_becomes_files_of_each_user(home: Path) -> None:
     assert '"index": "https://devpi.example.org/user/dev"' in written["current.json"]
     assert "secret" not in written["current.json"]
     assert '"https://devpi.example.org:443/user/dev/+f/": [' in written["auth.json"]
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "content", "mode"),
+    [
+        ("none", User(NAME, "me", "s@/:%"), "https://{login}h/", 0o644),
+        ("username", User(NAME, "m e", "x"), "", 0),
+        ("username", User(NAME, "me", "s@/:%"), "https://me@h/", 0o644),
+        ("password", User(NAME, "me", "s@/:%"), "https://me:s%40%2F%3A%25@h/", 0o600),
+        ("password", User(NAME), "https://h/", 0o600),
+    ],
+)
+def test_the_login_of_each_user_in_a_url(login: str, user: User, content: str, mode: int) -> None:
+    request = Request(files=[TextFile("~/.pip/pip.conf", "https://{login}h/", login=login)], users=[user])
+    if not content:
+        with pytest.raises(ClientFilesError, match="white space"):
+            resolve(request)
+        return
+    (wanted,) = resolve(request)[0]
+    assert (wanted.merge(b"").decode(), wanted.mode) == (content, mode)
+
+
+def test_the_shared_login_is_for_a_group_or_for_the_owner_alone() -> None:
+    group = grp.getgrgid(os.getegid())
+    files = [
+        TextFile("/etc/pip.conf", "https://{login}h/", login="password", group=group.gr_name),
+        TextFile("/etc/xdg/pip/pip.conf", "https://{login}h/", login="password"),
+    ]
+    wanted, _notes = resolve(Request(files=files, shared=Login("me", "x/y")))
+    assert [(item.merge(b""), item.mode, item.gid) for item in wanted] == [
+        (b"https://me:x%2Fy@h/", 0o640, group.gr_gid),
+        (b"https://me:x%2Fy@h/", 0o600, None),
+    ]
+
+
+def test_a_group_that_is_not_there_is_named() -> None:
+    request = Request(files=[TextFile("/etc/pip.conf", "", group="no-such-group")])
+    with pytest.raises(ClientFilesError, match=r"'no-such-group'.* does not exist .*pip_client_shared_login"):
+        resolve(request)
+    assert len(resolve(request, lenient=True)[1]) == 1
+
+
+def test_a_group_in_a_home_is_refused() -> None:
+    with pytest.raises(ClientFilesError, match="for its user only"):
+        resolve(Request(files=[TextFile("~/pip.conf", "", group="root")], users=[User(NAME)]))
+
+
+@pytest.mark.parametrize(
+    ("login", "message"),
+    [
+        (Login("", "hunter2"), "the username .* is empty"),
+        (Login("me", ""), "the password .* is empty"),
+        (Login("me", "hunter2 "), "the password .* contains white space"),
+        (Login("m:e", "hunter2"), "colon"),
+    ],
+)
+def test_shared_logins_that_cannot_be_written(login: Login, message: str) -> None:
+    (fault,) = check_shared(login)
+    assert re.search(message, fault)
+    assert "pip_client_shared_login" in fault
+    assert "hunter2" not in fault + repr(login)
+
+
+def test_a_keyring_has_the_login_of_each_user(home: Path) -> None:
+    request = Request(users=[User(NAME, "me", "secret")], services=["h", "h:8443"])
+    (wanted,) = resolve(request)[0]
+    assert (wanted.path, wanted.mode, wanted.kind) == (
+        str(home / ".local/share/python_keyring/keyring_pass.cfg"),
+        0o600,
+        "keyring",
+    )
+    assert wanted.keys == ("h me", "h_3A8443 me")
+    assert b"secret" not in wanted.merge(b"")
+    assert resolve(Request(users=[User(NAME)], services=["h"]))[0] == []
 
 
 def test_a_user_without_a_login_has_the_index_of_devpi_too() -> None:

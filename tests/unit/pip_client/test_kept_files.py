@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.pyindex.fleet.plugins.module_utils import _netrc, _pypirc
+from ansible_collections.pyindex.fleet.plugins.module_utils import _keyring, _netrc, _pypirc
 from ansible_collections.pyindex.fleet.plugins.module_utils._accounts import Account, ClientFilesError, account_for
 from ansible_collections.pyindex.fleet.plugins.module_utils._kept_files import (
     SIZE_LIMIT,
@@ -110,6 +110,42 @@ def test_the_original_comes_back_with_contents_and_mode(host: Host, tmp_path: Pa
     assert path.read_bytes() == b"[global]\n\xff\r\nx=1"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert not host.directory.exists()
+
+
+@as_root
+def test_a_group_is_given_and_comes_back(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "pip.conf"
+    path.write_text("before")
+    before = path.stat().st_gid
+    other = next((group for group in os.getgroups() if group != before), before + 1)
+    item = replace(whole(path, "ours\n", mode=0o640), gid=other)
+    host.apply(item)
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (other, 0o640)
+    assert actions(host.check(item)) == []
+    os.chown(path, -1, before)
+    assert actions(host.check(item)) == ["updated"], "a group that is asked for is looked at"
+    host.apply(item)
+    # Without one it is nobody's business
+    assert actions(host.check(whole(path, "ours\n", mode=0o640))) == []
+    host.apply()
+    assert (path.read_text(), path.stat().st_gid) == ("before", before)
+
+
+def test_a_login_that_is_not_declared_any_more_goes(host: Host, tmp_path: Path) -> None:
+    path = tmp_path / "keyring_pass.cfg"
+    path.write_bytes(_keyring.merge(b"", ["old"], "u", "theirs"))
+
+    def keyring(service: str) -> Wanted:
+        keys = (_keyring.key(service, "u"),)
+        return Wanted(str(path), ME, 0o600, lambda data: _keyring.merge(data, [service], "u", "ours"), "keyring", keys)
+
+    host.apply(keyring("old"))
+    assert path.read_bytes() == _keyring.merge(b"", ["old"], "u", "ours")
+    host.apply(keyring("new"))
+    assert path.read_bytes() == _keyring.merge(_keyring.merge(b"", ["old"], "u", "theirs"), ["new"], "u", "ours")
+    assert actions(host.check(keyring("new"))) == []
+    host.apply()
+    assert path.read_bytes() == _keyring.merge(b"", ["old"], "u", "theirs")
 
 
 def test_originals_can_be_read_by_their_owner_only(host: Host, tmp_path: Path) -> None:

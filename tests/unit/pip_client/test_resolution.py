@@ -5,9 +5,11 @@ One run of the real playbook over many clients, all of them this machine and in 
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +78,87 @@ GOOD: dict[str, tuple[dict[str, Any], str, str, bool]] = {
         False,
     ),
 }
+SHARED = {"username": "reader", "password": SECRET, "group": grp.getgrgid(os.getegid()).gr_name}
+HOME = pwd.getpwnam(ME).pw_dir
+# The levels and the credentials of a client, and the files that come of them: their modes, and how much of a login
+# stands in the URL of the index there
+LEVELS: dict[str, tuple[dict[str, Any], dict[str, tuple[str, str]]]] = {
+    "everybody": (
+        {"pip_client_levels": ["global", "global_xdg"], "pip_client_xdg_config_dir": "/etc/xdg-of-the-test"},
+        {
+            "/etc/pip.conf": ("0644", ""),
+            "/etc/xdg-of-the-test/pip/pip.conf": ("0644", ""),
+            "/etc/uv/uv.toml": ("0644", ""),
+            "/etc/xdg-of-the-test/uv/uv.toml": ("0644", ""),
+            f"{HOME}/.netrc": ("0600", ""),
+        },
+    ),
+    "everybody_by_url": (
+        {
+            "pip_client_levels": ["global", "global_xdg"],
+            "pip_client_xdg_config_dir": "/etc/xdg-of-the-test",
+            "pip_client_credentials": "url",
+            "pip_client_shared_login": SHARED,
+        },
+        {
+            "/etc/pip.conf": ("0640", "********@"),
+            "/etc/xdg-of-the-test/pip/pip.conf": ("0640", "********@"),
+            "/etc/uv/uv.toml": ("0644", ""),
+            "/etc/xdg-of-the-test/uv/uv.toml": ("0644", ""),
+        },
+    ),
+    "users_by_url": (
+        {"pip_client_levels": ["user", "user_legacy"], "pip_client_credentials": "url"},
+        {
+            f"{HOME}/.config/pip/pip.conf": ("0600", "********@"),
+            f"{HOME}/.pip/pip.conf": ("0600", "********@"),
+            f"{HOME}/.config/uv/uv.toml": ("0600", "********@"),
+        },
+    ),
+    "users_by_keyring": (
+        {
+            "pip_client_levels": ["user"],
+            "pip_client_credentials": "keyring",
+            "pip_client_keyring_packages": [],
+        },
+        {
+            f"{HOME}/.config/pip/pip.conf": ("0644", "********@"),
+            f"{HOME}/.config/uv/uv.toml": ("0644", "********@"),
+            f"{HOME}/.config/python_keyring/keyringrc.cfg": ("0644", ""),
+            f"{HOME}/.local/share/python_keyring/keyring_pass.cfg": ("0600", ""),
+        },
+    ),
+    # devpi's own client knows the netrc only
+    "users_of_devpi_by_url": (
+        {
+            "client_index_host": "devpi1",
+            "pip_client_levels": ["user"],
+            "pip_client_credentials": "url",
+            "pip_client_tools": ["pip", "devpi"],
+        },
+        {
+            f"{HOME}/.config/pip/pip.conf": ("0600", "********@"),
+            f"{HOME}/.netrc": ("0600", ""),
+            f"{HOME}/.devpi/client/current.json": ("0600", ""),
+            f"{HOME}/.devpi/client/auth.json": ("0600", ""),
+            "/etc/profile.d/pyindex-devpi.sh": ("0644", ""),
+        },
+    ),
+}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "url_for_everybody": (
+        {"pip_client_credentials": "url", "pip_client_levels": ["global", "user"]},
+        "With pip_client_credentials: url the level global needs one login for all who use it",
+    ),
+    "shared_for_nobody": (
+        {"pip_client_shared_login": {"username": "reader", "password": SECRET}},
+        "pip_client_shared_login has an effect only with pip_client_credentials: url",
+    ),
+    "keyring_of_everybody": (
+        {"pip_client_credentials": "keyring", "pip_client_levels": ["user", "global_xdg"]},
+        "A keyring belongs to one user",
+    ),
+    "no_folder": ({"pip_client_xdg_config_dir": "etc/xdg/"}, "pip_client_xdg_config_dir is an absolute path"),
     "unknown_host": (
         {"client_index_host": "devpi11"},
         'its client_index_host "devpi11" is no host of this inventory. Did you mean devpi1?',
@@ -148,7 +230,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> dict[str, Any]:
     users = [{"name": ME, "username": "devuser", "password": SECRET, "upload": True}]
-    clients = {name: case[0] for name, case in [*GOOD.items(), *BAD.items()]}
+    clients = {name: case[0] for name, case in [*GOOD.items(), *LEVELS.items(), *BAD.items()]}
     inventory: dict[str, Any] = {group: {"hosts": hosts} for group, hosts in INDEXES.items()}
     inventory["clients"] = {"hosts": clients, "vars": {"pip_client_users": users}}
     # Nothing of the index hosts but what the inventory says: they are not there
@@ -167,6 +249,18 @@ def test_the_index_of_a_client(report: dict[str, Any], host: str) -> None:
     assert ("current.json" in files) == ("pyindex-devpi.sh" in files) == devpi
     if devpi:
         assert json.loads(files["current.json"])["pypisubmit"] == upload_url
+    assert report["stats"][host]["failures"] == 0
+
+
+@pytest.mark.parametrize("host", LEVELS)
+def test_the_files_of_levels_and_credentials(report: dict[str, Any], host: str) -> None:
+    differences = next(result["diff"] for result in results(report, host) if "missing_commands" in result)
+    found = {}
+    for each in differences:
+        path, _, mode = each["after_header"].removesuffix(")").partition(" (mode ")
+        login = re.search(r"^(?:index-url = |url = \")https?://([^/]*@)", each["after"], re.MULTILINE)
+        found[path] = (mode, login[1] if login else "")
+    assert {path: what for path, what in found.items() if not path.endswith(".pypirc")} == LEVELS[host][1]
     assert report["stats"][host]["failures"] == 0
 
 

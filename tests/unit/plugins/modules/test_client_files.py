@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pwd
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -99,6 +101,36 @@ def test_check_apply_check_apply_away(module: Module) -> None:
     assert (module.directory / "pip.conf").read_text() == "edited by a person\n"
     assert list(module.home.iterdir()) == []
     assert module(**away)["changed"] is False
+
+
+def test_a_login_in_urls_is_private_and_shown_nowhere(module: Module) -> None:
+    path, home = module.directory / "pip.conf", module.home / ".pip/pip.conf"
+    secret = quote(SECRET, safe="")
+    arguments: dict[str, Any] = {
+        "files": [
+            {"paths": [str(path), "~/.pip/pip.conf"], "content": "u = https://{login}h/\n", "login": "password"},
+        ],
+        "users": [{"name": module.user, "username": "me", "password": SECRET}],
+        "shared_login": {"username": "all", "password": SECRET},
+        "keyring_services": ["h"],
+    }
+    result = module(**arguments)
+    assert path.read_text() == f"u = https://all:{secret}@h/\n"
+    assert home.read_text() == f"u = https://me:{secret}@h/\n"
+    keyring = module.home / ".local/share/python_keyring/keyring_pass.cfg"
+    for file in (path, home, keyring):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    for text in (secret, base64.b64encode(SECRET.encode()).decode()):
+        assert text not in json.dumps(result)
+    assert module(**arguments)["changed"] is False
+    # Another login: the same places, and the old password is nowhere
+    arguments["users"][0] |= {"username": "other", "password": "changed"}
+    assert secret not in json.dumps(module(**arguments))
+    assert home.read_text() == "u = https://other:changed@h/\n"
+    assert "me =" not in keyring.read_text()
+    module(**{**arguments, "files": [], "keyring_services": []})
+    assert [entry for entry in module.home.rglob("*") if entry.is_file()] == []
+    assert not path.exists()
 
 
 def test_what_devpi_has_added_to_its_file_stays(module: Module) -> None:
