@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 LAB := molecule/shared
 
-.PHONY: help setup setup-dev lock up down clean molecule test
+.PHONY: help setup setup-dev lock up url down clean molecule test
 
 help: ## List the verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,12 @@ lock: setup ## Compile the lock files anew from their .in files
 
 up: ## Bring up a fleet of hosts with a private index on it
 	@$(LAB)/up
+
+# INVENTORY=inventories/mine; SHOW_PASSWORDS=true; OPTIONS=--ask-vault-pass
+INVENTORY ?= inventories/lab
+url: setup ## Show the URLs of the indexes for applications, and whether they work
+	@.venv/bin/ansible-playbook --inventory $(INVENTORY) $(OPTIONS) \
+		--extra-vars show_urls_passwords=$(or $(SHOW_PASSWORDS),false) playbooks/show_urls.yml
 
 down: ## Remove all that `make up` and the tests have made, .venv excepted
 	@$(LAB)/down
