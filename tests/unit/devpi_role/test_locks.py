@@ -57,6 +57,6 @@ def test_a_lock_has_what_its_source_asks_for(source: Path) -> None:
 
 def test_what_has_no_wheel_is_built_with_locked_tools() -> None:
     """pyramid-chameleon's only file is a source distribution; setuptools builds it without fetching anything."""
-    tasks = (ROOT / "roles/devpi/tasks/primary.yml").read_text(encoding="utf-8")
-    assert "python_service_source_projects: [pyramid-chameleon]" in tasks
+    defaults = (ROOT / "roles/devpi/defaults/main.yml").read_text(encoding="utf-8")
+    assert "devpi_source_projects: [pyramid-chameleon]" in defaults
     assert "setuptools" in pins(FILES / "requirements.txt")

@@ -73,6 +73,14 @@ def users(*listed: dict[str, Any]) -> dict[str, Any]:
 # What is wrong, and what has to be said of it
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "no_name": ({"pypiserver_server_name": ""}, "Set it to the DNS name by which clients reach this index"),
+    "no_bundle": (
+        {"index_bundle": "/nowhere/bundle.tar"},
+        "there is no bundle /nowhere/bundle.tar on the controller: make it with playbooks/build_bundle.yml",
+    ),
+    "bundle_somewhere": (
+        {"index_bundle": "bundle.tar"},
+        'the path of the bundle is "bundle.tar": it has to begin with a slash',
+    ),
     "unknown_action": (
         {"pypiserver_protected_actions": ["upload"]},
         "Got no match for: upload",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import archive, debian, digests, needs
 from .collect import Wanted, Work
-from .description import Host, host
+from .description import Host, host, target_of
 from .errors import BundleError
 from .targets import Target
 
@@ -52,13 +52,15 @@ class Build:
         """Gather the set *name*; return what the manifest says of it."""
         hosts = self.sets()[name]
         if name == CONTROLLER:
-            content = self.work.wheels(name, [Wanted((self.controller_lock,), this_machine())])
+            declared = self.description.get("controller")
+            target = target_of(declared) if declared else this_machine()
+            content = self.work.wheels(name, [Wanted((self.controller_lock,), target)])
         elif name.startswith("seed/"):
             content = self.work.seed(hosts[0], refresh=self.refresh)
         elif name.startswith("packages/"):
             suite = hosts[0].suite
-            declared = self.description.get("apt_sources", {}).get(suite)
-            sources = {"bundle.sources": declared} if declared else debian.controller_sources(suite)
+            given = self.description.get("apt_sources", {}).get(suite)
+            sources = {"bundle.sources": given} if given else debian.controller_sources(suite)
             names = sorted({package for item in hosts for package in item.packages})
             content = self.work.packages(hosts[0], names, sources, refresh=self.refresh)
         else:

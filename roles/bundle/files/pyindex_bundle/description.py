@@ -47,12 +47,19 @@ class Host:
         return [self.wheels_set, *seed, self.packages_set]
 
 
+def target_of(data: dict[str, Any]) -> Target:
+    """Return the target that *data* describes, among other things. Raises BundleError for one that there is not."""
+    try:
+        return Target(data["python"], data["glibc"], data["machine"])
+    except KeyError as error:
+        raise BundleError(f"{error.args[0]} is not said") from None
+
+
 def host(data: dict[str, Any]) -> Host:
     """Return the host that *data* describes. Raises BundleError, which names the host."""
     name = data["name"]
-    asked = {key: value for key, value in data.items() if key in {"python", "glibc", "machine"}}
     try:
-        target = Target(**asked)
+        target = target_of(data)
         seed = data.get("seed", {})
         own = {target.minor: target}
         glibc = seed.get("glibc") or target.glibc
