@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from typing import Any
+
 import pytest
 
 from .fleet import Client, Fleet, ansible
@@ -12,6 +16,7 @@ pytestmark = [pytest.mark.disruptive, pytest.mark.place(2)]
 FOLDERS = [
     "/etc/pip.conf",
     "/etc/xdg/pip",
+    "/etc/xdg/uv",
     "/etc/uv",
     "/etc/profile.d",
     "/usr/local/share/ca-certificates",
@@ -22,7 +27,8 @@ FOLDERS = [
 def places(client: Client) -> list[str]:
     """Everything that pip_client may write on that host."""
     homes = [client.machine.home(account.name) for account in client.accounts]
-    below = (".config/pip", ".config/uv", ".pip", ".netrc", ".pypirc", ".devpi")
+    below = [".config/pip", ".config/uv", ".config/python_keyring", ".local/share/python_keyring", ".pip"]
+    below += [".netrc", ".pypirc", ".devpi"]
     return [
         *FOLDERS,
         *(f"{home}/{name}" for home in homes for name in below),
@@ -46,9 +52,13 @@ def naming(client: Client, paths: list[str]) -> str:
     return client.machine.run("grep", "-rlsF", "--", client.index.url, *paths).out
 
 
-def configure(fleet: Fleet, client: Client, state: str) -> None:
-    extra = ("--limit", client.machine.name, "--extra-vars", f"pip_client_state={state}")
-    done = ansible(fleet.inventory, "ansible-playbook", "playbooks/configure_clients.yml", *extra)
+def configure(fleet: Fleet, client: Client, **variables: Any) -> None:
+    """Configure the client anew. Variables may be secrets: they are read from a private file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", dir=fleet.folder) as file:
+        json.dump(variables, file)
+        file.flush()
+        extra = ("--limit", client.machine.name, "--extra-vars", f"@{file.name}")
+        done = ansible(fleet.inventory, "ansible-playbook", "playbooks/configure_clients.yml", *extra)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -57,12 +67,12 @@ def test_client_is_as_before_and_comes_back(fleet: Fleet, client: Client) -> Non
     index, paths = client.index, places(client)
     before, named = snapshot(client.machine, paths), naming(client, paths)
     try:
-        configure(fleet, client, "absent")
+        configure(fleet, client, pip_client_state="absent")
         mentions = naming(client, paths)
         logins = client.machine.run("grep", "-lswF", "--", index.server_name, *(p for p in paths if p.endswith("rc")))
         trusted = client.machine.run("curl", "--silent", "--output", "/dev/null", index.url).code
     finally:
-        configure(fleet, client, "present")
+        configure(fleet, client)
     assert mentions == ""
     assert logins.out == ""
     # 60: the certificate is not trusted; 127: no curl there

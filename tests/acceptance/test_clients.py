@@ -95,14 +95,16 @@ def test_uploading_again_says_why_not(uploader: Person, run_id: str, shelf: Shel
 
 
 def test_pip_knows_this_index_only(account: Person) -> None:
-    """pip's effective configuration: one index, no exception to TLS, no credentials in a URL."""
+    """pip's effective configuration: one index, no exception to TLS, no credentials in a URL unless they are to be there."""
     client, user = account
     pips = [tool for tool in tools.installers(client) if tool.endswith("pip")]
     for pip in pips:
         tools.need(client, user, pip)
         listed = client.machine.check(pip, "config", "list", user=user.name, path=tools.path(client))
         options = dict(re.findall(r"^\S+?\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
-        assert options["index-url"] == client.index.install_url
+        login, _, rest = options["index-url"].removeprefix("https://").rpartition("@")
+        assert f"https://{rest}" == client.index.install_url
+        assert (login != "") == (client["pip_client_credentials"] != "netrc")
         assert options["timeout"] == str(client["pip_client_timeout_seconds"])
         assert ("extra-index-url" in options) == bool(client["pip_client_extra_index_urls"])
         assert ("trusted-host" in options) == bool(client["pip_client_trusted_hosts"])

@@ -53,7 +53,8 @@ def test_index_host_holds_no_password(fleet: Fleet, index: Index) -> None:
 
 @pytest.mark.place(1)
 def test_client_holds_passwords_in_private_files_only(fleet: Fleet, client: Client) -> None:
-    """In netrc, .pypirc and the auth.json of devpi of the users who have them (and what was kept of those), mode 0600, and nowhere else."""
+    """In netrc, .pypirc, the auth.json of devpi, the keyring, and pip.conf and uv.toml where URLs hold logins, of the users who
+    have them (and what was kept of those), mode 0600, and nowhere else."""
     found = search(fleet, client.machine, ["/var/lib/docker"])
     assert found["processes"] == []
     assert found["journal"] == []
@@ -61,11 +62,12 @@ def test_client_holds_passwords_in_private_files_only(fleet: Fleet, client: Clie
 
 
 def private(file: dict[str, Any]) -> bool:
-    path = str(file["path"])
-    expected = path.endswith(("/.netrc", "/.pypirc", "/.devpi/client/auth.json")) or path.startswith(
-        "/var/lib/pyindex/"
-    )
-    return expected and file["mode"] & 0o077 == 0
+    path, mode = str(file["path"]), int(file["mode"])
+    if path.startswith("/etc/") and path.endswith("/pip.conf"):
+        # The login that a group of the host shares
+        return mode & 0o037 == 0
+    known = ("/.netrc", "/.pypirc", "/.devpi/client/auth.json", "/pip.conf", "/uv.toml", "/keyring_pass.cfg")
+    return (path.endswith(known) or path.startswith("/var/lib/pyindex/")) and mode & 0o077 == 0
 
 
 def test_process_lists_show_no_password(fleet: Fleet, first_uploader: tools.Person, run_id: str) -> None:

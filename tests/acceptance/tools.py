@@ -30,7 +30,7 @@ def installers(client: Client) -> list[str]:
     """What installs packages there: pip and uv where they are configured for users, and the pip of each virtual
     environment that is configured."""
     found = []
-    if client.levels & {"global", "user"}:
+    if client.levels - {"virtualenv"}:
         found = [tool for tool in ("pip", "uv") if tool in client["pip_client_tools"]]
     if "virtualenv" in client.levels:
         found += [f"{folder}/bin/pip" for folder in client.virtualenvs]
