@@ -102,7 +102,7 @@ def test_pip_knows_this_index_only(account: Person) -> None:
         tools.need(client, user, pip)
         listed = client.machine.check(pip, "config", "list", user=user.name, path=tools.path(client))
         options = dict(re.findall(r"^\S+?\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
-        login, _, rest = options["index-url"].removeprefix("https://").rpartition("@")
+        login, _at, rest = options["index-url"].removeprefix("https://").rpartition("@")
         assert f"https://{rest}" == client.index.install_url
         assert (login != "") == (client["pip_client_credentials"] != "netrc")
         assert options["timeout"] == str(client["pip_client_timeout_seconds"])

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Indexes
 
     def do_GET(self) -> None:
-        name, _, path = self.path.lstrip("/").partition("/")
+        name, _slash, path = self.path.lstrip("/").partition("/")
         self.server.asked.append(name)
         login = base64.b64decode(self.headers.get("Authorization", "").partition(" ")[2]).decode()
         self.server.logins.append(login)

@@ -257,7 +257,7 @@ def test_the_files_of_levels_and_credentials(report: dict[str, Any], host: str) 
     differences = next(result["diff"] for result in results(report, host) if "missing_commands" in result)
     found = {}
     for each in differences:
-        path, _, mode = each["after_header"].removesuffix(")").partition(" (mode ")
+        path, _between, mode = each["after_header"].removesuffix(")").partition(" (mode ")
         login = re.search(r"^(?:index-url = |url = \")https?://([^/]*@)", each["after"], re.MULTILINE)
         found[path] = (mode, login[1] if login else "")
     assert {path: what for path, what in found.items() if not path.endswith(".pypirc")} == LEVELS[host][1]

@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         login = base64.b64decode(self.headers.get("Authorization", "").partition(" ")[2]).decode()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         self.server.asked.append(Asked(self.command, self.path, login, body))
-        username, _, password = login.partition(":")
+        username, _colon, password = login.partition(":")
         kind = self.path.split("/")[1]
         if kind.isdigit():
             return int(kind), ""
