@@ -144,7 +144,9 @@ def check_login(client: Client, account: Account, way: Way, paths: list[str]) ->
     machine, user = client.machine, account.user
     assert user is not None
     netrc = machine.run("grep", "-sF", client.index.server_name, f"{machine.home(account.name)}/.netrc").code == 0
-    assert netrc == (way.credentials == "netrc" or "devpi" in client["pip_client_tools"])
+    # devpi's own client knows no other place
+    devpi = machine.run("test", "-e", "/etc/profile.d/pyindex-devpi.sh").code == 0
+    assert netrc == (way.credentials == "netrc" or devpi)
     if way.credentials == "url":
         for path in [path for path in paths if not path.startswith(("/etc/uv/", "/etc/xdg/uv/"))]:
             assert f"//{user.name}:" in machine.check("cat", path, user=account.name)
