@@ -65,10 +65,13 @@ def own_fleet(*, keep: bool) -> Iterator[Path]:
     inventory = ROOT / ".lab" / "fleets" / FLEET
     try:
         for host in hosts:
-            folder = inventory / "host_vars" / host["name"]
-            folder.mkdir(parents=True, exist_ok=True)
-            settings = {key: value for group in host["groups"] for key, value in SETTINGS.get(group, {}).items()}
-            (folder / "bench.yml").write_text(json.dumps(settings), encoding="utf-8")
+            # Into the file that the lab may have made: a folder beside it would hide it
+            path = inventory / "host_vars" / f"{host['name']}.yml"
+            settings = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+            for group in host["groups"]:
+                settings |= SETTINGS.get(group, {})
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(settings), encoding="utf-8")
         ansible_playbook("-i", inventory, "playbooks/site.yml")
         yield inventory
     finally:

@@ -55,7 +55,7 @@ def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> Non
 
 def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
     bench.limits = replace(LIMITS, peer_seconds=0)
-    ours = replace(TARGETS[0], deployed=("pypiserver.service",))
+    ours = replace(TARGETS[0], deployed="pypiserver.service")
     book = Book()
     measure(bench, [ours, TARGETS[1]], [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
     rounds = [len(series.values) for series in book]

@@ -33,8 +33,8 @@ class Target:
     filling: Filling = Filling.FOLDER
     services: tuple[Service, ...] = ()
     """Units of the benchmark's own, in the order in which they start; the first is the one that keeps the files."""
-    deployed: tuple[str, ...] = ()
-    """Patterns of the units that site.yml has made; the first is the server, the others are what is before it."""
+    deployed: str = ""
+    """The unit of the server that site.yml has made. What is before it is found by itself."""
     upload_url: str = ""
     """Where uploads go; '' = it takes none."""
     requirements: str = ""
@@ -211,7 +211,7 @@ def deployed_pypiserver(
         simple_url=install_url,
         upload_url=upload_url,
         filling=Filling.LINKS,
-        deployed=("pypiserver.service", "pypiserver*.service", "pyindex*.service", "nginx*.service"),
+        deployed="pypiserver.service",
         read_headers=reader,
         write_headers=writer,
     )
@@ -225,7 +225,7 @@ def deployed_devpi(url: str, login: Mapping[str, str], few: int) -> Target:
         simple_url=f"{url}{DEVPI_INDEX}/+simple/",
         upload_url=f"{url}{DEVPI_SCRATCH}/",
         filling=Filling.UPLOADS,
-        deployed=("devpi.service", "devpi*.service", "pyindex*.service", "nginx*.service"),
+        deployed="devpi.service",
         read_headers=login,
         write_headers=login,
         sizes=frozenset({few}),
