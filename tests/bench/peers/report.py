@@ -9,7 +9,7 @@ from typing import Any
 
 from . import plots
 from .host.measure import Book, Series
-from .ratios import RATIOS, Figures, evaluate
+from .ratios import OURS_AND_LIMIT, RATIOS, Figures, evaluate
 
 ORDER = [
     "limit",
@@ -162,6 +162,8 @@ class Report:
         )
         lines.append(f"Machine: {first['machine']}. Load average before the run: {loads}.")
         lines += [f"Versions: {named}.", ""]
+        for said in dict.fromkeys(self.failed()):
+            lines += [f"**Not measured to the end.** {' '.join(said.split())[:400]}", ""]
         if self.quick:
             lines += ["**A quick run: it shows that the benchmark works, and proves no figure.**", ""]
         return lines
@@ -234,6 +236,16 @@ class Report:
                 for host, result in zip(self.books, self.results, strict=True)
             ],
         }
+
+    def failed(self) -> list[str]:
+        """Return what kept a host, or a server of ours or the limit, from being measured to the end."""
+        hosts = [f"{result['host']}: {result['error']}" for result in self.results if result["error"]]
+        return hosts + [
+            f"{one.target}, {one.work}, {one.files:,} files: {one.reason}"
+            for book in self.books.values()
+            for one in book
+            if one.reason and one.failed and one.target in OURS_AND_LIMIT
+        ]
 
     def holds(self) -> bool:
         """Return whether every figure was measured and is what is to be reached."""

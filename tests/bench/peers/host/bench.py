@@ -27,6 +27,8 @@ class Limits:
     sizes: tuple[int, ...]
     rounds: int
     load_seconds: float
+    """Of the limit and what is deployed."""
+    peer_load_seconds: float
     uploads: int
     uploads_seconds: float
     reads_after_upload: int
@@ -36,6 +38,8 @@ class Limits:
     kills_seconds: float
     peer_seconds: float
     """The most that any series of a peer may take; then it has fewer rounds."""
+    deciding_seconds: float
+    """The same where a figure to reach is against that peer."""
     total_seconds: float
 
 
@@ -43,19 +47,22 @@ FULL = Limits(
     sizes=(2_000, 20_000, 200_000),
     rounds=5,
     load_seconds=2,
+    peer_load_seconds=1,
     uploads=200,
     uploads_seconds=8,
     reads_after_upload=100,
     reads_seconds=15,
     kills=100,
-    kills_seconds=240,
-    peer_seconds=25,
-    total_seconds=1500,
+    kills_seconds=180,
+    peer_seconds=10,
+    deciding_seconds=60,
+    total_seconds=1100,
 )
 QUICK = Limits(
     sizes=(2_000,),
     rounds=2,
     load_seconds=1,
+    peer_load_seconds=1,
     uploads=40,
     uploads_seconds=3,
     reads_after_upload=20,
@@ -63,6 +70,7 @@ QUICK = Limits(
     kills=5,
     kills_seconds=20,
     peer_seconds=10,
+    deciding_seconds=20,
     total_seconds=600,
 )
 
@@ -112,6 +120,9 @@ class Bench:
         if target.deployed:
             return services.deployed()
         return [service.unit for service in target.services]
+
+    def load_seconds(self, target: Target) -> float:
+        return self.limits.load_seconds if target.ours else self.limits.peer_load_seconds
 
     def new_address(self) -> str:
         """Return a loopback address that no server has seen: limits for each address do not stop who has many."""

@@ -18,6 +18,8 @@ from urllib.parse import urljoin, urlsplit
 HTML = "text/html"
 CONNECT_SECONDS = 5.0
 JSON = "application/vnd.pypi.simple.v1+json"
+# What pip asks for; who asks for HTML alone may be taken for a browser, and be led to a login page
+PIP = f"{JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
 
 class ClientError(Exception):

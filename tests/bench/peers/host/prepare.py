@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -216,7 +217,7 @@ class Folder:
         owner, group = self.path.owner(), self.path.group()
         for name in wanted.keys() - there.keys():
             target = self.path / name
-            shutil.copyfile(wanted[name], target)
+            os.link(wanted[name], target)
             shutil.chown(target, owner, group)
         if self.publish:
             run("sh", "-c", self.publish)

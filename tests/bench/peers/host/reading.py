@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from . import checks, services, wrk
 from .bench import Bench, FigureError
 from .checks import Check
-from .clients import HTML, JSON, Client, ClientError, basic, links, login_of
+from .clients import HTML, JSON, PIP, Client, ClientError, basic, links, login_of
 from .dataset import FILES_A_PROJECT, LARGE, SMALL
 from .measure import percentile
 from .targets import Target
@@ -42,7 +42,7 @@ def _load(
     units = bench.units(target)
     before = services.cpu_seconds(units)
     try:
-        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch, connections)
+        load = wrk.run(urls, headers, bench.load_seconds(target), bench.scratch, connections)
     except wrk.NoAnswerError:
         bench.remember_slow(urls[0], accept)
         # It still works on what nobody waits for any more
@@ -77,7 +77,7 @@ def _one_by_one(
                 times.append((time.monotonic() - before) * 1000)
                 if said := check(url)(answer) if answer.status == 200 else f"answered {answer.status}":
                     raise FigureError(f"{url}: {said}")
-                if time.monotonic() - started > bench.limits.load_seconds:
+                if time.monotonic() - started > bench.load_seconds(target):
                     break
         return times
 
@@ -222,4 +222,4 @@ def _missing(bench: Bench, target: Target, url: str) -> str:
 def asks(bench: Bench, target: Target) -> bool:
     """Return whether a server refuses the pages to who has no password."""
     with bench.client(target, login={}) as client:
-        return client.get(target.page(bench.data.last()), HTML).status in (401, 403)
+        return client.get(target.page(bench.data.last()), PIP).status in (401, 403)

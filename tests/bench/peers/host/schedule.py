@@ -28,6 +28,12 @@ class Work:
     once: bool = False
     """One round is enough: it repeats itself, or does not vary."""
 
+    against: tuple[tuple[str, int | None], ...] = ()
+    """Peers, and the number of files (None = any), that a figure to reach is against: it takes all its rounds."""
+
+    def decides(self, target: Target, files: int) -> bool:
+        return (target.key, files) in self.against or (target.key, None) in self.against
+
     def unfit(self, target: Target) -> str:
         """Return why the work cannot be done on a target; '' = it can."""
         if self.needs == "uploads" and not target.upload_url:
@@ -42,8 +48,8 @@ class Work:
 # In this order: starts first, as everything else warms up; then what only reads, then what leaves files behind
 WORKS = [
     Work("start", reading.start, largest=False),
-    Work("simple-html", reading.simple_html),
-    Work("simple-json", reading.simple_json, needs="json"),
+    Work("simple-html", reading.simple_html, against=(("pypiserver-bare", 20_000), ("devpi-bare", None))),
+    Work("simple-json", reading.simple_json, needs="json", against=(("devpi-bare", None),)),
     Work("project-list", reading.project_list),
     Work("download-20k", reading.download_small, largest=False),
     Work("download-5m", reading.download_large, largest=False),
@@ -52,7 +58,7 @@ WORKS = [
     Work("pip-install", installing.pip_install, largest=False),
     Work("uv-install", installing.uv_install, largest=False),
     Work("upload", writing.upload_one, needs="uploads"),
-    Work("uploads", writing.uploads, needs="uploads"),
+    Work("uploads", writing.uploads, needs="uploads", against=(("pypiserver-bare", 200_000),)),
     Work("upload-then-read", writing.upload_then_read, needs="uploads", largest=False),
     Work("kills", writing.kills, needs="uploads", largest=False, once=True),
 ]
@@ -73,11 +79,11 @@ def measure(
                 book.skip(target.key, work.name, files, reason)
             else:
                 fit.append(target)
-        _rounds(bench, fit, work, book)
+        _rounds(bench, fit, work, book, say)
         say(f"{files} files, {work.name}: {time.monotonic() - started:.0f} s")
 
 
-def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book) -> None:
+def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book, say: Callable[[str], None]) -> None:
     spent = dict.fromkeys((target.key for target in targets), 0.0)
     going = list(targets)
     files = bench.data.count
@@ -88,15 +94,20 @@ def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book) -> None
         for target in going[turn:] + going[:turn]:
             before = time.monotonic()
             if before > bench.deadline:
-                book.skip(target.key, work.name, files, "the time of the run was over")
+                book.skip(target.key, work.name, files, "the time of the run was over", failed=True)
                 continue
+            name = f"{files} files, {work.name}, round {number + 1} of {rounds}, {target.key}"
             try:
-                book.add(target.key, work.name, files, work.do(bench, target))
-            except (FigureError, LoadError, ClientError, ServiceError) as error:
-                book.skip(target.key, work.name, files, str(error))
+                figures = work.do(bench, target)
+            except (FigureError, LoadError, ClientError, ServiceError, OSError) as error:
+                say(f"{name}: FAILED: {error}")
+                book.skip(target.key, work.name, files, str(error), failed=True)
                 going.remove(target)
                 continue
+            book.add(target.key, work.name, files, figures)
+            say(f"{name}: {', '.join(f'{figure} {value:.4g}' for figure, value in figures.items())}")
             spent[target.key] += time.monotonic() - before
-            if not target.deployed and spent[target.key] > bench.limits.peer_seconds and number + 1 < rounds:
+            patience = bench.limits.deciding_seconds if work.decides(target, files) else bench.limits.peer_seconds
+            if not target.ours and spent[target.key] > patience and number + 1 < rounds:
                 book.skip(target.key, work.name, files, f"{number + 1} of {rounds} rounds: it takes too long")
                 going.remove(target)

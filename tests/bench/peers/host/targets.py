@@ -12,6 +12,7 @@ from enum import Enum
 from .services import Service
 
 HOST = "127.0.0.1"
+LIMIT = "limit"
 
 
 class Filling(Enum):
@@ -49,6 +50,11 @@ class Target:
     """Why it is not measured with more."""
     json: bool = True
     """Whether it answers JSON (PEP 691)."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is what is measured, or the limit: the others are who it is compared with."""
+        return bool(self.deployed) or self.key == LIMIT
 
     @property
     def tls(self) -> bool:
@@ -104,7 +110,7 @@ def peers(
     too_many = "filling devpi by uploads with more files takes hours; its pages cost by the files of one project"
     return [
         Target(
-            key="limit",
+            key=LIMIT,
             title="the limit: nginx, finished files, TLS, no password",
             simple_url=f"https://{server_name}:{PORTS.limit}/simple/",
             services=(Service("limit", NGINX % "limit", user="root"),),
