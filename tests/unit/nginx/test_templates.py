@@ -24,6 +24,15 @@ TYPICAL: Site = {
     "readers_file": READERS,
     "locations": [{"match": "= /", "readers_file": "", "writers_file": WRITERS}, FILES, PROXIED],
 }
+# Pages and metadata from disk
+PUBLISHED: Site = {
+    **TYPICAL,
+    "locations": [
+        {"match": "^~ /a/simple/", "readers_file": READERS, "pages": "/srv/pages/simple"},
+        {"match": "/a/p/", "readers_file": "", "files": "/srv/p", "metadata": "/srv/pages/p", "immutable": True},
+        PROXIED,
+    ],
+}
 # A backend that knows the logins
 CHECKED: Site = {
     **{key: value for key, value in TYPICAL.items() if key != "readers_file"},
@@ -74,6 +83,7 @@ CASES: dict[str, tuple[list[Site], dict[str, Any]]] = {
         {"nginx_failed_logins_per_minute": 0},
     ),
     "login check beside passwords": ([TYPICAL, {**CHECKED, "name": "b", "server_name": "other.pyindex.test"}], {}),
+    "published pages": ([PUBLISHED], {}),
     "another port each": (
         [TYPICAL, {**TYPICAL, "name": "tcp", "http_port": 0, "https_port": "own", "upstream": "127.0.0.1:3141"}],
         {},
