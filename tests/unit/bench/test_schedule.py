@@ -47,6 +47,7 @@ def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> Non
     book = Book()
     measure(bench, TARGETS, [Work("w", work)], book, silent)
     assert book.reason("b", "w", 2000) == "no whole file"
+    assert [one.target for one in book if one.failed] == ["b"]
     for key in "ac":
         series = book.find(key, "w", 2000, "seconds")
         assert series
@@ -61,6 +62,14 @@ def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
     rounds = [len(series.values) for series in book]
     assert rounds == [3, 1]
     assert book.reason("b", "w", 2000) == "1 of 3 rounds: it takes too long"
+
+
+def test_peer_that_a_figure_is_against_has_more_time(bench: Bench) -> None:
+    bench.limits = replace(LIMITS, peer_seconds=0, deciding_seconds=60)
+    book = Book()
+    work = Work("w", lambda _bench, _target: {"seconds": 1}, against=(("a", 2000), ("b", 20_000), ("c", None)))
+    measure(bench, TARGETS, [work], book, silent)
+    assert {series.target: len(series.values) for series in book} == {"a": 3, "b": 1, "c": 3}
 
 
 def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
