@@ -57,6 +57,7 @@ def _load(
         "p50_ms": load.p50_ms,
         "p99_ms": load.p99_ms,
         "cpu_us": cpu_seconds / load.requests * 1e6,
+        "answer_bytes": look.size,
     }
 
 

@@ -156,7 +156,7 @@ def kills(bench: Bench, target: Target) -> dict[str, float]:
     """Kill the server during uploads, again and again; then compare what it lists and serves with what was sent."""
     unit = target.deployed or target.services[0].unit
     senders = _Senders(bench, target)
-    done, end = 0, time.monotonic() + (bench.limits.kills_seconds if target.deployed else bench.limits.peer_seconds)
+    done, end = 0, time.monotonic() + (bench.limits.kills_seconds if target.all_kills else bench.limits.peer_seconds)
     chance = random.Random(1)
     with ThreadPoolExecutor() as pool:
         jobs = [pool.submit(senders.send) for _thread in range(CONNECTIONS)]
