@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import itertools
 import json
+import shutil
+import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,17 +22,15 @@ from wsgiref.simple_server import WSGIRequestHandler
 import bcrypt
 import pytest
 
+from pyindex_pypiserver.app import Index, Settings
+from pyindex_pypiserver.pages import negotiate
+from pyindex_pypiserver.storage import PackageStore
+from pyindex_pypiserver.yank import yank
 from tests.unit.nginx.conftest import Certificates
 from tests.unit.nginx.front import Answer, Client, Front, debian_release, free_ports
 from tests.unit.nginx.rendering import evaluate
-from tests.unit.pypiserver import conftest as _path_of_the_package  # noqa: F401
 from tests.unit.pypiserver.made import wheel
 from tests.unit.pypiserver.published import publish
-
-from pyindex_pypiserver.app import Index, Settings  # isort: skip
-from pyindex_pypiserver.pages import negotiate  # isort: skip
-from pyindex_pypiserver.storage import PackageStore  # isort: skip
-from pyindex_pypiserver.yank import yank  # isort: skip
 
 HTML, JSON, V1_HTML = (
     "text/html; charset=utf-8",
@@ -169,7 +171,9 @@ def deployed(folder: Path, certificates: Certificates, **variables: Any) -> Iter
     }
     path = wanted.get("pypiserver_url_path", "")
     site = evaluate("pypiserver_nginx_site", "Debian", wanted, "pypiserver")
-    front = Front(folder, [site], {"nginx_worker_processes": 1}, release=debian_release())
+    front = Front(
+        folder, [site], {"nginx_worker_processes": 1, "nginx_failed_logins_per_minute": 0}, release=debian_release()
+    )
     assert front.problems() == ""
     front.write()
     assert front.check() == ""
@@ -268,7 +272,7 @@ def test_what_a_client_has_is_not_sent_again(index: Deployed, accept: str, codin
 
 
 def test_one_form_is_never_taken_for_the_other(index: Deployed) -> None:
-    etags = set()
+    etags: set[str] = set()
     for accept, coding in itertools.product((HTML, JSON), ("identity", "gzip")):
         etag = index.by_nginx("/simple/cached/", accept, Accept_Encoding=coding).headers["etag"]
         assert etag not in etags
@@ -290,3 +294,260 @@ def test_large_pages_are_compressed_beforehand(index: Deployed, accept: str, nam
     assert answer.headers["content-length"] == str(len(answer.body))
     plain = index.by_nginx("/simple/large/", accept)
     assert (plain.body, "content-encoding" in plain.headers) == (index.page("large", name), False)
+
+
+@pytest.mark.parametrize(
+    "path", ["/simple/demo", "/simple/Demo/", "/simple/DEMO", "/simple/d%45mo/", "/simple/d.-_e/", "/simple/d--e/"]
+)
+def test_other_spellings_lead_to_the_one_page(below: Deployed, path: str) -> None:
+    """PEP 503. The address is the one that the client used, port and URL path included."""
+    answer = below.by_python(path, JSON)
+    name = "d-e" if "-" in path else "demo"
+    origin = f"https://index.pyindex.test:{below.client.port}"
+    assert (answer.status, answer.headers["location"]) == (301, f"{origin}{below.path}/simple/{name}/")
+
+
+def test_a_missing_slash_of_the_list_is_added(below: Deployed) -> None:
+    answer = below.by_nginx("/simple?x=1")
+    assert (answer.status, answer.headers["location"]) == (301, f"{below.path}/simple/?x=1")
+
+
+@pytest.mark.parametrize(
+    "path", ["/simple//demo/", "/simple/demo//", "/simple/d%65mo/", "/simple/demo/?x=/../y", "//simple/demo/"]
+)
+def test_odd_ways_to_write_an_address_are_read_as_one(below: Deployed, path: str) -> None:
+    assert below.by_nginx(path).body == below.page("demo")
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON, V1_HTML, f"{JSON};q=0.5"])
+def test_an_unknown_project_is_not_there(index: Deployed, accept: str) -> None:
+    before = len(index.asked)
+    for name in ("nothing", "de", "demos", "demo-1", "0", "x" * 200, "x" * 300):
+        assert index.get(f"/simple/{name}/", accept).status == 404
+    # Asking often costs no more than nginx, whatever the name; only weights are Python's to read
+    assert (len(index.asked) > before) == (accept == f"{JSON};q=0.5")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/demo/index.html",
+        "/simple/demo/index.json.gz",
+        "/simple/demo/index.json/",
+        "/simple/index.html",
+        "/simple/index.any",
+        "/simple/demo/x/",
+        "/simple/-/",
+        "/simple/demo-/",
+        "/simple/demo%00/",
+        "/simple/demo%0a/",
+        "/simple/d%C3%A9mo/",
+        "/simple/.state/",
+        "/simple/../.state/records.sqlite",
+        "/simple/%2e%2e/.state/records.sqlite",
+        "/simple/..%2f.state/records.sqlite",
+        "/simple/.index.html",
+        "/simple/demo/.index.html",
+        "/.state/records.sqlite",
+        "/packages/.state/records.sqlite",
+        "/packages/../.state/records.sqlite",
+        "/packages/.incoming/",
+        "/packages/.incoming/lock-list",
+        "/packages/.yanked/demo.json",
+        "/packages/.demo-1.0-py3-none-any.whl.metadata",
+        "/packages/demo-1.0-py3-none-any.whl.metadata/",
+        "/packages/demo-1.0-py3-none-any.whl/",
+        "/packages/simple/index.html",
+        "/packages/demo-2.0-py3-none-any.whl.metadata",
+        "/packages/demo-1.0.tar.gz.metadata",
+        "/packages/x%0ay.whl.metadata",
+    ],
+)
+def test_what_is_not_served(index: Deployed, path: str) -> None:
+    (index.store.publisher.simple / ".index.html").write_text("half")
+    (index.store.publisher.metadata / f".{WHEEL}.metadata").write_text("half")
+    yank(index.store.publisher, "demo", "1.0", "kept in a hidden file")
+    for accept in (HTML, JSON):
+        answer = index.get(path, accept)
+        # A client that is sent elsewhere finds nothing there, or what is public
+        if answer.status == 301:
+            answer = index.get(answer.headers["location"].partition(f":{index.client.port}")[2], accept)
+            assert answer.status in (200, 404)
+            assert answer.status == 404 or answer.body in (index.page("demo"), index.page("demo", "index.json"))
+        else:
+            assert answer.status in (400, 404)
+    yank(index.store.publisher, "demo", "1.0", None)
+
+
+def test_links_are_not_followed(folder: Path, index: Deployed) -> None:
+    """Not even when the server itself was broken into: nginx may read what it may not."""
+    secret = folder / "secret"
+    (secret / "inner").mkdir(parents=True)
+    for name in ("index.html", "index.json", "inner/index.html", "x.whl.metadata"):
+        (secret / name).write_text("secret")
+    simple, metadata = index.store.publisher.simple, index.store.publisher.metadata
+    (simple / "linked").symlink_to(secret)
+    (simple / "half-linked").mkdir()
+    (simple / "half-linked" / "index.html").symlink_to(secret / "index.html")
+    (simple / "demo" / "index.html.gz").symlink_to(secret / "index.html")
+    (metadata / "x.whl.metadata").symlink_to(secret / "x.whl.metadata")
+    for path in ("/simple/linked/", "/simple/half-linked/", "/packages/x.whl.metadata"):
+        for accept in (HTML, JSON, V1_HTML):
+            assert index.get(path, accept).status == 404
+    assert b"secret" not in index.get("/simple/demo/", HTML, Accept_Encoding="gzip").body
+    (simple / "demo" / "index.html.gz").unlink()
+
+
+def test_metadata_is_what_the_page_says(index: Deployed, below: Deployed) -> None:
+    """PEP 658 and 714: the address is that of the file with a suffix, the digest is on the page."""
+    for each in (index, below):
+        files = each.files("demo")
+        assert files[WHEEL]["url"] == f"../../packages/{WHEEL}"
+        metadata = each.by_nginx(f"/packages/{WHEEL}.metadata")
+        assert hashlib.sha256(metadata.body).hexdigest() == files[WHEEL]["core-metadata"]["sha256"]
+        assert metadata.headers["content-type"] == "text/plain; charset=utf-8"
+        assert metadata.headers["etag"]
+        assert each.by_nginx(f"/packages/{WHEEL}.metadata", method="HEAD").status == 200
+
+
+def test_files_are_kept_where_no_client_can_change_them(index: Deployed, below: Deployed) -> None:
+    for path in (f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"):
+        kept, asked_about = index.by_nginx(path), below.by_nginx(path)
+        assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert asked_about.headers["cache-control"] == "public, no-cache"
+        assert "vary" not in kept.headers
+        same = below.by_nginx(path, If_None_Match=asked_about.headers["etag"])
+        assert (same.status, same.body) == (304, b"")
+
+
+@pytest.mark.parametrize("switch", ["pypiserver_overwrite", "pypiserver_removal"])
+def test_what_a_client_can_change_is_not_kept(switch: str) -> None:
+    wanted = {switch: "yes", "pypiserver_server_name": "index.pyindex.test"}
+    site = evaluate("pypiserver_nginx_site", "Debian", wanted, "pypiserver")
+    assert {place["immutable"] for place in site["locations"] if "files" in place} <= {False, "False"}
+
+
+def test_a_download_goes_on_where_it_broke_off(index: Deployed) -> None:
+    whole = index.by_nginx(f"/packages/{WHEEL}")
+    content = (index.store.root / WHEEL).read_bytes()
+    assert (whole.body, whole.headers["accept-ranges"]) == (content, "bytes")
+    rest = index.by_nginx(f"/packages/{WHEEL}", Range="bytes=100-", If_Range=whole.headers["etag"])
+    assert (rest.status, rest.body) == (206, content[100:])
+    assert rest.headers["content-range"] == f"bytes 100-{len(content) - 1}/{len(content)}"
+    # What lazy readers of wheels ask for
+    assert index.by_nginx(f"/packages/{WHEEL}", Range="bytes=-22").body == content[-22:]
+    assert index.by_nginx(f"/packages/{WHEEL}", Range="bytes=100-", If_Range='"other"').body == content
+    assert index.by_nginx(f"/packages/{WHEEL}", Range=f"bytes={len(content)}-").status == 416
+
+
+def test_a_file_that_was_replaced_is_seen_to_be_another(below: Deployed) -> None:
+    name = "changing-1.0-py3-none-any.whl"
+    etags, bodies = set(), set()
+    for number in range(5):
+        publish(below.store, name, wheel("changing", "1.0", {"x": str(number).encode()}), overwrite=True)
+        answer = below.by_nginx(f"/packages/{name}")
+        etags.add(answer.headers["etag"])
+        bodies.add(answer.body)
+        metadata = below.by_nginx(f"/packages/{name}.metadata")
+        wanted = below.files("changing")[name]
+        assert hashlib.sha256(answer.body).hexdigest() == wanted["hashes"]["sha256"]
+        assert hashlib.sha256(metadata.body).hexdigest() == wanted["core-metadata"]["sha256"]
+    assert len(etags) == len(bodies) == 5
+
+
+def test_the_very_next_request_sees_a_release(index: Deployed) -> None:
+    for number in range(50):
+        name = f"next-1.{number}-py3-none-any.whl"
+        publish(index.store, name, wheel("next", f"1.{number}"))
+        assert name in index.files("next")
+        page = index.by_nginx("/simple/next/", HTML, Accept_Encoding="gzip")
+        packed = page.headers.get("content-encoding") == "gzip"
+        assert name.encode() in (gzip.decompress(page.body) if packed else page.body)
+    index.store.remove(["next-1.7-py3-none-any.whl"])
+    assert "next-1.7-py3-none-any.whl" not in index.files("next")
+    assert index.by_nginx("/packages/next-1.7-py3-none-any.whl").status == 404
+
+
+def test_a_project_that_is_removed_is_gone_at_once(index: Deployed) -> None:
+    name = "brief-1.0-py3-none-any.whl"
+    for _unused in range(5):
+        publish(index.store, name, wheel("brief"))
+        assert index.by_nginx("/simple/brief/").status == 200
+        assert b'"brief/"' in index.by_nginx("/simple/").body
+        index.store.remove([name])
+        assert index.by_nginx("/simple/brief/").status == 404
+        assert b'"brief/"' not in index.by_nginx("/simple/").body
+
+
+def test_writing_is_refused_where_only_reading_is(index: Deployed) -> None:
+    for path in ("/simple/", "/simple/demo/", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"):
+            answer = index.by_nginx(path, method=method)
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+# What reading needs a login for, by protected action
+GUARDED = {
+    "/simple/": "list",
+    "/simple/demo/": "list",
+    "/simple/Demo/": "list",
+    "/simple/demo": "list",
+    "/simple/nothing/": "list",
+    "/packages/": "list",
+    "/demo/json": "list",
+    f"/packages/{WHEEL}": "download",
+    f"/packages/{WHEEL}.metadata": "download",
+    "/packages/nothing.whl": "download",
+    "/packages/nothing.whl.metadata": "download",
+}
+
+
+@pytest.mark.parametrize("actions", [[], ["update"], ["list"], ["download", "update"], ["list", "download", "update"]])
+def test_each_action_is_protected_by_itself(folder: Path, certificates: Certificates, actions: list[str]) -> None:
+    """Before it is said whether there is such a project or file. Whatever form is asked for, and whoever answers."""
+    name = f"pages-{'-'.join(actions) or 'none'}"
+    with deployed(folder / name, certificates, pypiserver_protected_actions=actions) as index:
+        for path, action in GUARDED.items():
+            there = 404 if "nothing" in path else 301 if path.endswith(("Demo/", "demo")) else 200
+            for accept in (HTML, JSON, V1_HTML, f"{JSON};q=0.5, text/html;q=0.4"):
+                stranger = index.get(path, accept)
+                wrong = index.get(path, accept, login="reader:wrong") if accept == JSON else stranger
+                reader = index.get(path, accept, login=READER)
+                closed = action in actions
+                assert (stranger.status, wrong.status) == ((401, 401) if closed else (there, there)), path
+                assert reader.status == there, path
+                if closed:
+                    assert stranger.challenges == 1
+                    assert b"demo" not in stranger.body
+                    assert "etag" not in stranger.headers
+                if there == 200 and "json" not in path and path != "/packages/":
+                    assert reader.headers["cache-control"].startswith("private" if closed else "public")
+
+
+def test_pages_come_without_python(folder: Path, certificates: Certificates) -> None:
+    """All that installers ask for; the rest is 502 at once."""
+    with deployed(folder / "pages-alone", certificates) as index:
+        (folder / "pages-alone" / "socket").unlink()
+        for path in ("/simple/", "/simple/demo/", f"/packages/{WHEEL}", f"/packages/{WHEEL}.metadata"):
+            assert index.by_nginx(path, JSON).status == 200
+        assert index.by_nginx("/simple/nothing/", JSON).status == 404
+        assert index.by_nginx("/simple/Demo/").status == 502
+
+
+def test_python_is_asked_as_long_as_there_are_no_pages(folder: Path, certificates: Certificates) -> None:
+    """Somebody has removed the folder, and the watch makes it anew: Python knows why there is nothing."""
+    with deployed(folder / "pages-cold", certificates) as index:
+        shutil.rmtree(index.store.publisher.pages)
+        for path in ("/simple/", "/simple/demo/", "/simple/nothing/"):
+            for accept in (HTML, JSON, V1_HTML):
+                assert index.by_python(path, accept).status in (404, 503)
+
+
+def test_http2_is_spoken(index: Deployed) -> None:
+    context = ssl.create_default_context(cafile=str(index.client.authority))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", index.client.port), 10) as plain,
+        context.wrap_socket(plain, server_hostname=index.client.name) as connection,
+    ):
+        assert connection.selected_alpn_protocol() == "h2"
