@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
-from .distributions import shorten
+from .archives import shorten
 from .pages import CONTENT_TYPES, METADATA_SUFFIX, negotiate
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .distributions import shorten
+from .archives import shorten
 from .pages import METADATA_SUFFIX
 from .publishing import METADATA, PAGES, SIMPLE, Edit, Publisher, project_of
 from .storage import PackageStore
