@@ -64,6 +64,8 @@ def main() -> int:
                 sizes=options.sizes,
                 quick=options.quick,
                 publish=options.publish,
+                # A fleet that is removed needs no tidying
+                clean=options.keep or options.inventory is not None,
             )
     except BenchError as error:
         print(error, file=sys.stderr)

@@ -162,6 +162,7 @@ def measure(
     sizes: Sequence[int],
     quick: bool,
     publish: str,
+    clean: bool,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure on the index hosts of an inventory; return what each of them has found, and those that have nothing."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -178,6 +179,7 @@ def measure(
             "bench_peers": peers,
             "bench_groups": list(groups),
             "bench_publish": publish,
+            "bench_clean": clean,
             "bench_seconds": LONGEST_SECONDS,
         }
         arguments: list[str | Path] = [

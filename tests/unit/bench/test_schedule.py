@@ -81,7 +81,7 @@ def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
 
 def test_work_is_only_done_where_it_makes_sense(bench: Bench) -> None:
     uploads = Work("uploads", lambda _bench, _target: {"uploads": 1}, needs="uploads")
-    small = Work("small", lambda _bench, _target: {"uploads": 1}, largest=False)
+    small = Work("small", lambda _bench, _target: {"uploads": 1}, sizes="smallest")
     book = Book()
     measure(bench, TARGETS[:1], [uploads], book, silent)
     assert book.reason("a", "uploads", 2000) == "it takes no uploads"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ from .measure import Book
 from .prepare import Devpi, Folder, Places, PrepareError
 from .reading import asks, wait_for
 from .schedule import WORKS, measure
-from .targets import DEVPI_INDEX, DEVPI_SCRATCH, Filling, Target, deployed_devpi, deployed_pypiserver, peers
+from .targets import DEVPI_INDEX, DEVPI_SCRATCH, LIMIT, Filling, Target, deployed_devpi, deployed_pypiserver, peers
 
 NGINX = Path("/etc/nginx")
 
@@ -122,23 +123,38 @@ class Run:
                     raise
                 time.sleep(0.2)
 
+    def _counts(self) -> list[int]:
+        """Return the numbers of files that somebody besides the limit takes."""
+        others = [target for target in self.targets if target.key != LIMIT] or self.targets
+        return [count for count in self.limits.sizes if any(target.takes(count) for target in others)]
+
+    def make(self) -> None:
+        """Make and upload what takes long, so that it is there when measuring begins."""
+        for count in self._counts():
+            Dataset(self.places.data, count).make(self.places.packages)
+            say(f"{count} files are made")
+        if any(target.filling is Filling.UPLOADS for target in self.targets):
+            self._serve(self._bench(self.few))
+        prepare.stop(self.targets)
+
+    def _bench(self, count: int, deadline: float = math.inf) -> Bench:
+        return Bench(
+            limits=self.limits,
+            data=Dataset(self.places.data, count),
+            folder=self.places.root,
+            authority=self.authority,
+            scratch=self.places.scratch,
+            venvs=self.places.venvs,
+            deadline=deadline,
+        )
+
     def measure(self) -> None:
         """Do all the work, number of files by number of files."""
         deadline = time.monotonic() + self.limits.total_seconds
-        for count in self.limits.sizes:
-            data = Dataset(self.places.data, count)
-            data.make(self.places.packages)
-            bench = Bench(
-                limits=self.limits,
-                data=data,
-                folder=self.places.root,
-                authority=self.authority,
-                scratch=self.places.scratch,
-                venvs=self.places.venvs,
-                deadline=deadline,
-            )
+        for count in self._counts():
+            bench = self._bench(count, deadline)
             ready = self._serve(bench)
-            say(f"{count} files are there; measuring {', '.join(target.key for target in ready)}")
+            self.tell(f"{count} files are served by {', '.join(target.key for target in ready)}")
             measure(bench, ready, self.works, self.book, self.tell)
 
     def _serve(self, bench: Bench) -> list[Target]:
@@ -155,10 +171,11 @@ class Run:
         with ThreadPoolExecutor() as pool:
             for found in pool.map(partial(self._fill_server, bench), servers.values()):
                 failed |= found
+        os.sync()
         for key, reason in failed.items():
             say(f"{key} is not measured with {bench.data.count} files: {reason}")
             for work in self.works:
-                if work.largest or bench.data.count == self.few:
+                if work.takes(bench.data.count, self.limits.sizes):
                     self.book.skip(key, work.name, bench.data.count, reason, failed=key not in too_many)
         ready = [target for target in now if target.key not in failed]
         # One that starts again and again, or is idle, would take the others' time
@@ -209,8 +226,7 @@ class Run:
         new.rename(self.result)
 
     def clean(self) -> None:
-        """Stop the peers, and take the data out of the deployed indexes."""
-        prepare.stop(self.targets)
+        """Take the data out of the deployed indexes."""
         for target in self.targets:
             if target.deployed and target.filling is Filling.LINKS:
                 self.folder().empty()
@@ -254,16 +270,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure on this host; see the playbook of the benchmark.")
     parser.add_argument("config", type=Path)
     parser.add_argument("result", type=Path)
+    parser.add_argument("--prepare", action="store_true", help="only bring everything onto the host")
     options = parser.parse_args()
     run = Run(json.loads(options.config.read_text()), options.result)
     # Also when the run ends in its midst, what was measured is there
     run.save("it was ended before its time")
     try:
         run.prepare()
+        if options.prepare:
+            run.make()
+            say("everything is there")
+            return 0
         try:
             run.measure()
         finally:
-            run.clean()
+            prepare.stop(run.targets)
+            if run.config["clean"]:
+                run.clean()
     except (PrepareError, services.ServiceError, ClientError, FigureError, OSError) as error:
         run.save(str(error))
         say(f"the run failed: {error}")

@@ -32,22 +32,27 @@ def _load(
     urls: list[str],
     accept: str,
     check: Callable[[str], Check],
+    *,
     connections: int = wrk.CONNECTIONS,
+    decides: bool = False,
 ) -> dict[str, float]:
-    """Ask for the URLs in turn for some seconds. `check` says what is expected of the answer to a URL."""
+    """Ask for the URLs in turn for some seconds. `check` says what is expected of the answer to a URL; `decides`:
+    a figure to reach comes from it.
+    """
+    seconds = bench.limits.deciding_load_seconds if decides and target.ours else bench.limits.load_seconds
     headers = {**target.read_headers, "Accept": accept}
     look = bench.look(target, urls, accept, check)
     if look.slow:
-        return _one_by_one(bench, target, urls, accept, check)
+        return _one_by_one(bench, target, urls, accept, check, seconds)
     units = bench.units(target)
     before = services.cpu_seconds(units)
     try:
-        load = wrk.run(urls, headers, bench.load_seconds(target), bench.scratch, connections)
+        load = wrk.run(urls, headers, seconds, bench.scratch, connections)
     except wrk.NoAnswerError:
         bench.remember_slow(urls[0], accept)
         # It still works on what nobody waits for any more
         services.settle(units)
-        return _one_by_one(bench, target, urls, accept, check)
+        return _one_by_one(bench, target, urls, accept, check, seconds)
     cpu_seconds = services.cpu_seconds(units) - before
     # wrk counts redirects as successes, and looks at no content
     if load.bytes < NEARLY * look.size * load.requests:
@@ -62,7 +67,7 @@ def _load(
 
 
 def _one_by_one(
-    bench: Bench, target: Target, urls: list[str], accept: str, check: Callable[[str], Check]
+    bench: Bench, target: Target, urls: list[str], accept: str, check: Callable[[str], Check], seconds: float
 ) -> dict[str, float]:
     """Two clients that ask again and again: for servers that take a good part of a second for an answer."""
     units = bench.units(target)
@@ -78,7 +83,7 @@ def _one_by_one(
                 times.append((time.monotonic() - before) * 1000)
                 if said := check(url)(answer) if answer.status == 200 else f"answered {answer.status}":
                     raise FigureError(f"{url}: {said}")
-                if time.monotonic() - started > bench.load_seconds(target):
+                if time.monotonic() - started > seconds:
                     break
         return times
 
@@ -102,11 +107,11 @@ def _expect_page(bench: Bench, accept: str) -> Callable[[str], Check]:
 
 
 def simple_html(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, _pages(bench, target), HTML, _expect_page(bench, HTML))
+    return _load(bench, target, _pages(bench, target), HTML, _expect_page(bench, HTML), decides=True)
 
 
 def simple_json(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, _pages(bench, target), JSON, _expect_page(bench, JSON))
+    return _load(bench, target, _pages(bench, target), JSON, _expect_page(bench, JSON), decides=True)
 
 
 def project_list(bench: Bench, target: Target) -> dict[str, float]:
@@ -123,7 +128,14 @@ def download_large(bench: Bench, target: Target) -> dict[str, float]:
 
 def _download(bench: Bench, target: Target, project: str) -> dict[str, float]:
     [path] = (bench.data.files / project).iterdir()
-    return _load(bench, target, [bench.file_url(target, project)], "*/*", lambda _url: checks.file(path))
+    return _load(
+        bench,
+        target,
+        [bench.file_url(target, project)],
+        "*/*",
+        lambda _url: checks.file(path),
+        decides=project == LARGE,
+    )
 
 
 def good_user(bench: Bench, target: Target) -> dict[str, float]:
@@ -151,7 +163,13 @@ def good_user(bench: Bench, target: Target) -> dict[str, float]:
         time.sleep(0.5)
         try:
             figures = _load(
-                bench, target, _pages(bench, target), HTML, _expect_page(bench, HTML), connections=GOOD_CONNECTIONS
+                bench,
+                target,
+                _pages(bench, target),
+                HTML,
+                _expect_page(bench, HTML),
+                connections=GOOD_CONNECTIONS,
+                decides=True,
             )
         finally:
             seconds = time.monotonic() - began

@@ -22,14 +22,20 @@ class Work:
     name: str
     do: Callable[[Bench, Target], dict[str, float]]
     needs: str = ""
-    """'' = nothing; `uploads` = a target that takes them; `password` = one whose pages want a password; `json`."""
-    largest: bool = True
-    """Whether it is done with every number of files; False = with the smallest alone."""
+    """'' = nothing; `uploads` = a target that takes them; `password` = one whose pages want a password; `json`;
+    `kills` = one that can be killed often."""
+    sizes: str = "all"
+    """With which numbers of files it is done: `all`, `ends` = the smallest and the largest, `smallest`."""
     once: bool = False
     """One round is enough: it repeats itself, or does not vary."""
 
     against: tuple[tuple[str, int | None], ...] = ()
     """Peers, and the number of files (None = any), that a figure to reach is against: it takes all its rounds."""
+
+    def takes(self, files: int, sizes: Sequence[int]) -> bool:
+        """Return whether it is done with a number of files, of those of the run."""
+        wanted = {"all": set(sizes), "ends": {min(sizes), max(sizes)}, "smallest": {min(sizes)}}
+        return files in wanted[self.sizes]
 
     def decides(self, target: Target, files: int) -> bool:
         return (target.key, files) in self.against or (target.key, None) in self.against
@@ -42,25 +48,27 @@ class Work:
             return "nobody is asked for a password"
         if self.needs == "json" and not target.json:
             return "it answers HTML only"
+        if self.needs == "kills" and not target.kills:
+            return "it takes no uploads" if not target.upload_url else "only tried with pypiserver, which starts fast"
         return ""
 
 
 # In this order: starts first, as everything else warms up; then what only reads, then what leaves files behind
 WORKS = [
-    Work("start", reading.start, largest=False),
+    Work("start", reading.start, sizes="smallest"),
     Work("simple-html", reading.simple_html, against=(("pypiserver-bare", 20_000), ("devpi-bare", None))),
     Work("simple-json", reading.simple_json, needs="json", against=(("devpi-bare", None),)),
-    Work("project-list", reading.project_list),
-    Work("download-20k", reading.download_small, largest=False),
-    Work("download-5m", reading.download_large, largest=False),
+    Work("project-list", reading.project_list, sizes="ends"),
+    Work("download-20k", reading.download_small, sizes="smallest"),
+    Work("download-5m", reading.download_large, sizes="smallest"),
     Work("memory", reading.memory, once=True),
-    Work("good-user", reading.good_user, needs="password", largest=False),
-    Work("pip-install", installing.pip_install, largest=False),
-    Work("uv-install", installing.uv_install, largest=False),
-    Work("upload", writing.upload_one, needs="uploads"),
+    Work("good-user", reading.good_user, needs="password", sizes="smallest"),
+    Work("pip-install", installing.pip_install, sizes="smallest"),
+    Work("uv-install", installing.uv_install, sizes="smallest"),
+    Work("upload", writing.upload_one, needs="uploads", sizes="ends"),
     Work("uploads", writing.uploads, needs="uploads", against=(("pypiserver-bare", 200_000),)),
-    Work("upload-then-read", writing.upload_then_read, needs="uploads", largest=False),
-    Work("kills", writing.kills, needs="uploads", largest=False, once=True),
+    Work("upload-then-read", writing.upload_then_read, needs="uploads", sizes="smallest"),
+    Work("kills", writing.kills, needs="kills", sizes="smallest", once=True),
 ]
 
 
@@ -70,7 +78,7 @@ def measure(
     """Do the work on the targets in turn, round by round, and write the figures into the book."""
     files = bench.data.count
     for work in works:
-        if not work.largest and files != min(bench.limits.sizes):
+        if not work.takes(files, bench.limits.sizes):
             continue
         started = time.monotonic()
         fit = []

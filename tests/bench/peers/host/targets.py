@@ -48,8 +48,8 @@ class Target:
     """The numbers of files that it is measured with; None = all."""
     too_many: str = ""
     """Why it is not measured with more."""
-    all_kills: bool = False
-    """Whether a figure to reach is about its kills, so that all are done. A restart of devpi takes ten seconds."""
+    kills: bool = False
+    """Whether it is killed again and again. A start of devpi takes ten seconds."""
     json: bool = True
     """Whether it answers JSON (PEP 691)."""
 
@@ -123,6 +123,7 @@ def peers(
             title="pypiserver, `pypi-server run`",
             simple_url=f"http://{HOST}:{PORTS.pypiserver}/simple/",
             upload_url=f"http://{HOST}:{PORTS.pypiserver}/",
+            kills=True,
             services=(
                 Service(
                     "pypiserver",
@@ -220,7 +221,7 @@ def deployed_pypiserver(
         upload_url=upload_url,
         filling=Filling.LINKS,
         deployed="pypiserver.service",
-        all_kills=True,
+        kills=True,
         read_headers=reader,
         write_headers=writer,
     )

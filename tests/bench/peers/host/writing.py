@@ -103,9 +103,10 @@ def upload_then_read(bench: Bench, target: Target) -> dict[str, float]:
     """
     project, stale, rounds = bench.new_project(), 0, 0
     listing = f"{uploads_url(target)}{project}/"
-    end = time.monotonic() + bench.limits.reads_seconds
+    seconds = bench.limits.reads_seconds if target.deployed else bench.limits.peer_reads_seconds
+    end = time.monotonic() + seconds
     with (
-        _readers(bench, target, bench.limits.reads_seconds + 10),
+        _readers(bench, target, seconds + 10),
         bench.client(target, write=True) as writer,
         bench.client(target) as reader,
     ):
@@ -156,7 +157,7 @@ def kills(bench: Bench, target: Target) -> dict[str, float]:
     """Kill the server during uploads, again and again; then compare what it lists and serves with what was sent."""
     unit = target.deployed or target.services[0].unit
     senders = _Senders(bench, target)
-    done, end = 0, time.monotonic() + (bench.limits.kills_seconds if target.all_kills else bench.limits.peer_seconds)
+    done, end = 0, time.monotonic() + (bench.limits.kills_seconds if target.deployed else bench.limits.peer_seconds)
     chance = random.Random(1)
     with ThreadPoolExecutor() as pool:
         jobs = [pool.submit(senders.send) for _thread in range(CONNECTIONS)]
