@@ -177,20 +177,12 @@ def measure(
             "bench_works": list(works),
             "bench_sizes": list(sizes),
             "bench_peers": peers,
-            "bench_groups": list(groups),
             "bench_publish": publish,
             "bench_clean": clean,
             "bench_seconds": LONGEST_SECONDS,
         }
-        arguments: list[str | Path] = [
-            "-i",
-            folder / "defaults.yml",
-            "-i",
-            inventory,
-            "-e",
-            json.dumps(known),
-            HERE / "measure.yml",
-        ]
+        arguments: list[str | Path] = ["-i", folder / "defaults.yml", "-i", inventory, "-e", json.dumps(known)]
+        arguments += ["--limit", ":".join(groups), HERE / "measure.yml"]
         hosts = index_hosts(inventory, groups)
         with contextlib.ExitStack() as progress:
             for host, variables in hosts.items():
