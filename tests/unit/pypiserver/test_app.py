@@ -509,3 +509,17 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
         tmp_path, tmp_path / "pages", "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20
     )
     assert list((tmp_path / ".incoming").glob("*.part")) == []
+
+
+def test_pages_that_are_being_made_are_not_missing(client: Client, store: PackageStore) -> None:
+    store.publisher.records.set(complete=0)
+    for path in ("/simple/", "/simple/demo/"):
+        answer = client.request("GET", path)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert is_one_line(answer)
+    # What is made already is served
+    assert client.upload(WHEEL, wheel()).status == 200
+    assert client.request("GET", "/simple/demo/").status == 200
+    assert client.request("GET", "/simple/other/").status == 503
+    store.publisher.records.set(complete=1)
+    assert client.request("GET", "/simple/other/").status == 404

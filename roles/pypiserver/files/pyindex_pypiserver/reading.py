@@ -107,6 +107,10 @@ class Published:
         answer = _open(self._publisher.simple / project / f"index.{form}", CONTENT_TYPES[form])
         if isinstance(answer, Content):
             answer.headers.append(("Vary", "Accept"))
+        elif not self._publisher.records.complete:
+            # An installer would take "not found" for an answer
+            message = "the pages of this index are being made: try again in a moment"
+            return Plain(HTTPStatus.SERVICE_UNAVAILABLE, message, (("Retry-After", "5"),))
         elif project:
             return Plain(HTTPStatus.NOT_FOUND, f"there is no project {shorten(project)} in this index")
         return answer
