@@ -186,12 +186,11 @@ class Run:
     def _fill_server(self, bench: Bench, targets: Sequence[Target]) -> dict[str, str]:
         """Fill the targets of one server and wait until it serves the data; return why some do not."""
         failed = {}
-        # Those that publish by themselves may need a while for so many
-        some, seconds = bench.data.sample(), 60 + bench.data.count / 1000
+        some = bench.data.sample()
         for target in targets:
             try:
                 self.fill(bench, target)
-                wait_for(bench, target, [*some[:: max(1, len(some) // 20)], bench.data.last()], seconds)
+                wait_for(bench, target, [*some[:: max(1, len(some) // 20)], bench.data.last()], bench.patience)
                 if target.deployed and not asks(bench, target):
                     failed[target.key] = (
                         "everybody may read it: have it ask for a password, as what is to be reached does"

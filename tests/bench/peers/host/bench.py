@@ -124,6 +124,11 @@ class Bench:
             return services.deployed()
         return [service.unit for service in target.services]
 
+    @property
+    def patience(self) -> float:
+        """Return for how many seconds a server may be looking at so many files for the first time."""
+        return 60 + self.data.count / 1000
+
     def new_address(self) -> str:
         """Return a loopback address that no server has seen: limits for each address do not stop who has many."""
         number = 256 + next(self._addresses)

@@ -335,7 +335,7 @@ def start(bench: Bench, targets: Iterable[Target], values: Mapping[str, str]) ->
     for target in wanted:
         if target.services and target.filling is Filling.FOLDER:
             try:
-                wait(bench, target)
+                wait(bench, target, bench.patience)
             except FigureError as error:
                 failed[target.key] = str(error)
     return failed
