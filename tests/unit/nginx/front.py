@@ -17,8 +17,8 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,9 @@ class Front:
             "__nginx_directory": str(self.configuration),
             "__nginx_pid_file": str(self.folder / "nginx.pid"),
             "__nginx_log_directory": str(self.folder),
+            "__nginx_verifier_unit": str(self.folder / "nginx-verifier.service"),
+            "__nginx_login_cache": str(self.folder / "logins"),
+            "__nginx_verifier_runtime": str(self.folder / "verifier"),
             # Not more than a test may open
             "__nginx_open_files": 1024,
         }
@@ -95,7 +98,8 @@ class Front:
 
     def files(self) -> dict[str, str]:
         """Return the text of each file that the role writes, by its path."""
-        return {file["path"]: file["content"] for file in self.value("__nginx_files + __nginx_site_files")}
+        every = "__nginx_files + __nginx_site_files + (__nginx_verifier_files if __nginx_credentials_files else [])"
+        return {file["path"]: file["content"] for file in self.value(every)}
 
     def write(self) -> None:
         """Write the files below the folder, and around them what a Debian host has."""
@@ -103,6 +107,7 @@ class Front:
             if Path(path).is_relative_to(self.folder):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).write_text(content, encoding="utf-8")
+        (self.folder / "verifier").mkdir(mode=0o700, exist_ok=True)
         shutil.copy("/etc/nginx/mime.types", self.configuration)
         for name in ("modules-enabled", "sites-enabled"):
             (self.configuration / name).mkdir(exist_ok=True)
@@ -116,27 +121,68 @@ class Front:
     def command(self, *arguments: str) -> list[str]:
         return [require_nginx(), "-c", str(self.configuration / "nginx.conf"), *arguments]
 
+    def verifier_command(self, *arguments: str) -> list[str]:
+        path = self.configuration / "pyindex" / "verifier" / "nginx.conf"
+        return [require_nginx(), "-e", str(self.verifier_log), "-c", str(path), *arguments]
+
+    @property
+    def verifier_log(self) -> Path:
+        return self.folder / "verifier.log"
+
     def check(self) -> str:
         """Return what ``nginx -t`` complains of; '' = nothing, not even a warning."""
-        done = subprocess.run(self.command("-t", "-q"), check=False, capture_output=True, text=True)
         harmless = "the master process runs with super-user privileges"
-        said = "".join(line for line in (done.stdout + done.stderr).splitlines(True) if harmless not in line)
-        return said or ("" if done.returncode == 0 else f"nginx -t ended with {done.returncode}")
+        said = ""
+        for command in [self.command("-t", "-q"), *([self.verifier_command("-t", "-q")] if self.verifies() else [])]:
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            lines = [line for line in (done.stdout + done.stderr).splitlines(True) if harmless not in line]
+            said += "".join(lines) or ("" if done.returncode == 0 else f"nginx -t ended with {done.returncode}")
+        return said
+
+    def verifies(self) -> bool:
+        """Whether a site has passwords that nginx looks at."""
+        return bool(self.value("__nginx_credentials_files"))
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """nginx over the written files, until the end of the with statement."""
-        with subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
-            try:
+        with self.verifying() if self.verifies() else nullcontext():
+            with subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
                 port = int(self.sites[0]["https_port"])
-                deadline = time.monotonic() + 10
-                while not answers(port):
-                    assert nginx.poll() is None, (self.folder / "error.log").read_text()
-                    assert time.monotonic() < deadline, "nginx does not listen"
-                    time.sleep(0.05)
-                yield
+                try:
+                    wait_until(lambda: answers(port), nginx, self.folder / "error.log")
+                    yield
+                finally:
+                    nginx.terminate()
+
+    @contextmanager
+    def verifying(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The verifier over the written files, as its unit starts it, until the end of the with statement."""
+        socket_path = self.folder / "verifier" / "verifier.sock"
+        # The unit's folder is new at each start
+        socket_path.unlink(missing_ok=True)
+        command = self.verifier_command("-g", f"daemon off; user {self.value('nginx_user')};")
+        with self.verifier_log.open("ab") as log, subprocess.Popen(command, stderr=log) as verifier:
+            try:
+                wait_until(lambda: connects(socket_path), verifier, self.verifier_log)
+                yield verifier
             finally:
-                nginx.terminate()
+                verifier.terminate()
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a server to listen; fail with its log when it ends or takes too long."""
+    deadline = time.monotonic() + 10
+    while not ready():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"it does not listen: {log.read_text()}"
+        time.sleep(0.02)
+
+
+def connects(path: Path) -> bool:
+    """Whether something listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def answers(port: int) -> bool:
