@@ -214,11 +214,9 @@ class Folder:
         self.record.write_text("\n".join(sorted(known | set(wanted))))
         for name in there.keys() - wanted.keys():
             there[name].unlink()
-        owner, group = self.path.owner(), self.path.group()
+        # They stay root's, as some that were copied there: nobody can change what others serve as well
         for name in wanted.keys() - there.keys():
-            target = self.path / name
-            os.link(wanted[name], target)
-            shutil.chown(target, owner, group)
+            os.link(wanted[name], self.path / name)
         if self.publish:
             run("sh", "-c", self.publish)
 
