@@ -10,6 +10,7 @@ import http.client
 import http.server
 import json
 import os
+import random
 import shutil
 import socket
 import socketserver
@@ -192,13 +193,12 @@ def answers(port: int) -> bool:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _unused in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """Return ports that nothing listens on, and that the system gives to no connection before we do (ip_local_port_range)."""
+    ports: list[int] = []
+    while len(ports) < number:
+        port = random.randrange(10_000, 32_768)
+        if port not in ports and not answers(port):
+            ports.append(port)
     return ports
 
 
