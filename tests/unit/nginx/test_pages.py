@@ -540,7 +540,8 @@ def test_python_is_asked_as_long_as_there_are_no_pages(folder: Path, certificate
         shutil.rmtree(index.store.publisher.pages)
         for path in ("/simple/", "/simple/demo/", "/simple/nothing/"):
             for accept in (HTML, JSON, V1_HTML):
-                assert index.by_python(path, accept).status in (404, 503)
+                answer = index.by_python(path, accept)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
 
 def test_http2_is_spoken(index: Deployed) -> None:
