@@ -71,6 +71,7 @@ def test_pages_can_be_read_by_the_group_of_their_folder_and_by_nobody_else(tmp_p
             os.chown(tmp_path / name, -1, 4242)
         (tmp_path / name).chmod(0o2750)
     store = PackageStore(tmp_path / "packages", tmp_path / "pages")
+    reconcile(store.publisher)
     publish(store, WHEEL, wheel())
     paths = [*store.publisher.simple.rglob("*"), store.publisher.simple, *store.publisher.metadata.rglob("*")]
     assert len(paths) > 6
@@ -304,6 +305,46 @@ def test_an_upload_after_pages_were_removed_by_hand_loses_nothing(store: Package
     assert list(page(store, "demo")) == [WHEEL, SDIST]
     reconcile(store.publisher)
     assert sorted(shown(store)) == [WHEEL, SDIST, "other-1.0.tar.gz"]
+
+
+def test_there_is_no_list_before_there_is_a_page_of_each_project(store: PackageStore) -> None:
+    """A web server takes the list for the sign that a page that is missing is one of no project."""
+    publish(store, "other-1.0.tar.gz", sdist("other"))
+    shutil.rmtree(store.publisher.pages)
+    publish(store, WHEEL, wheel())
+    assert list(page(store, "demo")) == [WHEEL]
+    assert not store.publisher.is_whole
+    assert list(store.publisher.simple.glob("index.*")) == []
+    reconcile(store.publisher)
+    assert projects(store) == ["demo", "other"]
+
+
+def test_a_list_is_whole_also_when_the_records_were_lost(store: PackageStore) -> None:
+    publish(store, "other-1.0.tar.gz", sdist("other"))
+    shutil.rmtree(store.publisher.pages / ".state")
+    publish(store, WHEEL, wheel())
+    assert projects(store) == ["demo", "other"]
+    store.remove([WHEEL])
+    assert projects(store) == ["other"]
+    reconcile(store.publisher)
+    assert list(shown(store)) == ["other-1.0.tar.gz"]
+
+
+def test_a_reconcile_writes_the_list_last(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (store.root / f"p{number}-1.tar.gz").write_bytes(sdist(f"p{number}", "1"))
+    shutil.rmtree(store.publisher.pages)
+    real = publishing.write_pages
+    order = []
+
+    def written(folder: Path, *arguments: Any, **options: Any) -> str:
+        order.append(folder.name)
+        return real(folder, *arguments, **options)
+
+    monkeypatch.setattr(publishing, "write_pages", written)
+    reconcile(store.publisher, processes=1)
+    assert sorted(order[:-1]) == ["p0", "p1", "p2"]
+    assert order[-1] == "simple"
 
 
 def test_a_damaged_database_is_made_anew(store: PackageStore) -> None:

@@ -100,14 +100,20 @@ class Publisher:
         for name in names:
             _remove(f"{self.pages}/{folder}/{name}")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a page of each project: then there is a project list, and else there is none."""
+        return _status(self.simple / PAGES[0]) is not None
+
     def update_list(self, change: int, *, durable: bool) -> None:
         """Write the project list, unless it holds the change number *change* already.
 
         Who waits for another one's writing mostly finds its own change in it: many new projects at
-        once cost one or two writings, whatever threads and processes they come from.
+        once cost one or two writings, whatever threads and processes they come from. While pages are
+        made anew there is no list: a part of it would be taken for all.
         """
         with self.locked("list"):
-            if self.records.get("listed", -1) >= change:
+            if self.records.get("listed", -1) >= change or not (self.records.complete or self.is_whole):
                 return
             # Before the names: what is changed meanwhile is listed, or written by the next one
             changes = self.records.get("changes", 0)
@@ -137,7 +143,7 @@ class Publisher:
                 if sizes[index + 2] == "-" and int(sizes[index]) > _MAX_COMPRESSED_AT_ONCE:
                     data = pages.compressed((self.simple / name).read_bytes()) or b""
                     path = f"{self.simple}/{name}.gz"
-                    _write_new(path, data, _time_of(path, stamp), durable=False)
+                    os.close(_write_new(path, data, _time_of(path, stamp)))
                     _put_in_place(path)
                     sizes[index + 2] = str(len(data))
             self.records.set(list_sizes=" ".join(sizes))
@@ -159,6 +165,10 @@ class Publisher:
 
     def _list_pages(self) -> list[bytes | None]:
         names = self.records.project_names()
+        if not self.records.complete:
+            # Only the records were lost: the pages are there
+            there = {entry.name for entry in os.scandir(self.simple) if entry.is_dir(follow_symlinks=False)}
+            names = "\n".join(sorted(there.union(names.split("\n")) - {""}))
         plain = [pages.list_html(names), pages.list_json(names)]
         return [*plain, *(pages.compressed(page) if len(page) <= _MAX_COMPRESSED_AT_ONCE else None for page in plain)]
 
@@ -406,17 +416,24 @@ def write_pages(folder: Path, contents: Iterable[bytes | None], stamp: int, *, d
     """Write the pages *contents* (see PAGES; None for none) into *folder*, each at once; return their sizes."""
     named = [(f"{folder}/{name}", content) for name, content in zip(PAGES, contents, strict=True)]
     _make_folder(folder)
-    new = []
+    new: list[str] = []
+    open_files: list[int] = []
     try:
         for path, content in named:
             if content is not None:
                 new.append(path)
-                _write_new(path, content, _time_of(path, stamp), durable=durable)
+                open_files.append(_write_new(path, content, _time_of(path, stamp)))
+        # After the last one is written: the first call mostly brings all of them to disk
+        for descriptor in open_files if durable else ():
+            os.fsync(descriptor)
     except BaseException:
         for path in new:
             with contextlib.suppress(OSError):
                 _remove(_new_name(path))
         raise
+    finally:
+        for descriptor in open_files:
+            os.close(descriptor)
     for path, content in named:
         if content is None:
             _remove(path)
@@ -490,17 +507,20 @@ def _new_name(path: str) -> str:
     return f"{folder}/.{name}"
 
 
-def _write_new(path: str, content: bytes, mtime_ns: int, *, durable: bool) -> None:
-    """Write what ``_put_in_place`` makes *path*; who holds the lock of the project is the only one to do so."""
+def _write_new(path: str, content: bytes, mtime_ns: int) -> int:
+    """Write what ``_put_in_place`` makes *path*, and return its descriptor.
+
+    Who holds the lock of the project is the only one to do so.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_new_name(path), flags, FILE_MODE)
     try:
         _write_all(descriptor, content)
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        if durable:
-            os.fsync(descriptor)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _write_metadata(path: str, content: bytes) -> tuple[int, int]:
@@ -511,7 +531,7 @@ def _write_metadata(path: str, content: bytes) -> tuple[int, int]:
         descriptor = os.open(path, flags, FILE_MODE)
     except FileExistsError:
         later = max(time.time_ns(), os.lstat(path).st_mtime_ns + 10**9)
-        _write_new(path, content, later, durable=False)
+        os.close(_write_new(path, content, later))
         _put_in_place(path)
         return len(content), later
     try:
