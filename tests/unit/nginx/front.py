@@ -145,16 +145,16 @@ class Front:
         return bool(self.value("__nginx_credentials_files"))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """nginx over the written files, until the end of the with statement."""
-        with self.verifying() if self.verifies() else nullcontext():
-            with subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
+    def running(self, *, verified: bool = True) -> Iterator[None]:
+        """nginx over the written files, and the verifier unless the test has one, until the end of the with statement."""
+        verifier = self.verifying() if verified and self.verifies() else nullcontext()
+        with verifier, subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
+            try:
                 port = int(self.sites[0]["https_port"])
-                try:
-                    wait_until(lambda: answers(port), nginx, self.folder / "error.log")
-                    yield
-                finally:
-                    nginx.terminate()
+                wait_until(lambda: answers(port), nginx, self.folder / "error.log")
+                yield
+            finally:
+                nginx.terminate()
 
     @contextmanager
     def verifying(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -298,6 +298,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 class Backend(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
 
 @contextmanager
