@@ -49,6 +49,11 @@ class Devpi:
         return self.folder / "devpi.sock"
 
     @property
+    def generations(self) -> Path:
+        """Where the server says what has changed."""
+        return self.folder / "state" / "generations"
+
+    @property
     def server_dir(self) -> Path:
         return self.folder / "server"
 
@@ -188,7 +193,9 @@ def devpi_server(folder: Path, *, lockdown: bool, plugins: Path | None = None) -
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(str(path) for path in (SOURCES, plugins) if path),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "RUNTIME_DIRECTORY": str(devpi.generations.parent),
     }
+    devpi.generations.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as listener, (folder / "log").open("wb") as log:
         listener.bind(str(devpi.socket))
         listener.listen(128)
