@@ -180,5 +180,6 @@ def test_the_sandbox_leaves_home_readable_only_where_it_must(tmp_path: Path, cer
     front = front_of("typical", tmp_path, certificates)
     drop_in = "/etc/systemd/system/nginx.service.d/pyindex.conf"
     assert "ProtectHome=true\n" in front.files()[drop_in]
-    front.sites[0] = {**front.sites[0], "locations": [{**FILES, "files": "/home/index/packages"}]}
-    assert "ProtectHome=read-only\n" in front.files()[drop_in]
+    for key in ("files", "metadata", "pages"):
+        front.sites[0] = {**front.sites[0], "locations": [{**FILES, key: "/home/index/folder"}]}
+        assert "ProtectHome=read-only\n" in front.files()[drop_in]
