@@ -12,6 +12,7 @@ UNITS = Path("/run/systemd/system")
 ADMINISTRATOR = Path("/etc/systemd/system")
 CGROUPS = Path("/sys/fs/cgroup")
 ACCOUNT = "pyindex-bench"
+LONGEST_SECONDS = 120
 
 UNIT = """\
 [Unit]
@@ -62,7 +63,12 @@ class Service:
 
 
 def systemctl(*arguments: str) -> str:
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(f"systemctl {' '.join(arguments)} was not done after {LONGEST_SECONDS} s") from error
     if done.returncode:
         raise ServiceError(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
