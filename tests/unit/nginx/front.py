@@ -28,7 +28,9 @@ import pytest
 
 from tests.unit.nginx.rendering import evaluate
 
-LUA_MODULES = [Path("/usr/lib/nginx/modules") / name for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
+MODULES = Path("/usr/lib/nginx/modules")
+LUA_MODULES = [MODULES / name for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
+PERL_MODULES = [MODULES / "ngx_http_perl_module.so"]
 
 Site = Mapping[str, Any]
 
@@ -36,9 +38,10 @@ Site = Mapping[str, Any]
 def require_nginx() -> str:
     """Return the path of nginx; fail the test with what to install when it is missing."""
     path = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None or not all(module.is_file() for module in LUA_MODULES):
+    if path is None or not all(module.is_file() for module in LUA_MODULES + PERL_MODULES):
         pytest.fail(
-            "These tests let nginx judge our configuration; install: apt-get install nginx libnginx-mod-http-lua",
+            "These tests let nginx judge our configuration; install: "
+            "apt-get install nginx libnginx-mod-http-lua libnginx-mod-http-perl",
             pytrace=False,
         )
     return path
@@ -86,6 +89,7 @@ class Front:
             "__nginx_pid_file": str(self.folder / "nginx.pid"),
             "__nginx_log_directory": str(self.folder),
             "__nginx_verifier_unit": str(self.folder / "nginx-verifier.service"),
+            "__nginx_perl_module": str(self.configuration / "modules-enabled" / "scripts.conf"),
             "__nginx_login_cache": str(self.folder / "logins"),
             "__nginx_verifier_runtime": str(self.folder / "verifier"),
             # Not more than a test may open
@@ -112,8 +116,9 @@ class Front:
         shutil.copy("/etc/nginx/mime.types", self.configuration)
         for name in ("modules-enabled", "sites-enabled"):
             (self.configuration / name).mkdir(exist_ok=True)
-        modules = "".join(f"load_module {module};\n" for module in LUA_MODULES)
-        (self.configuration / "modules-enabled" / "lua.conf").write_text(modules)
+        wanted = LUA_MODULES if self.value("__nginx_lua") else PERL_MODULES
+        modules = "".join(f"load_module {module};\n" for module in wanted)
+        (self.configuration / "modules-enabled" / "scripts.conf").write_text(modules)
         # Folders that anybody who runs the tests can write
         kinds = ("client_body", "proxy", "fastcgi", "scgi", "uwsgi")
         folders = "".join(f"{kind}_temp_path {self.folder / kind};\n" for kind in kinds)

@@ -111,6 +111,8 @@ def test_sites_that_exclude_each_other(tmp_path: Path) -> None:
     ("variables", "words"),
     [
         ({"nginx_failed_logins_per_minute": -1}, "must be 0 or more"),
+        ({"nginx_login_cache_seconds": -1}, "must be 0 (every request asks) to 3600"),
+        ({"nginx_login_cache_seconds": 3601}, "must be 0 (every request asks) to 3600"),
         ({"nginx_worker_processes": "many"}, "must be a number or auto"),
     ],
 )
@@ -119,9 +121,13 @@ def test_bad_variables(variables: dict[str, Any], words: str, tmp_path: Path) ->
 
 
 def test_el_wants_the_limit_switched_off(tmp_path: Path) -> None:
-    assert "Set nginx_failed_logins_per_minute: 0" in Front(tmp_path, [GOOD], family="RedHat").problems()
+    """Where the backend knows the logins; where nginx does, the verifier counts."""
+    locations = [{"match": "/"}]
+    checked = {**GOOD, "login_check": {"uri": "/check"}, "locations": locations}
+    assert "Set nginx_failed_logins_per_minute: 0" in Front(tmp_path, [checked], family="RedHat").problems()
     variables = {"nginx_failed_logins_per_minute": 0}
-    assert Front(tmp_path, [GOOD], variables, family="RedHat").problems() == ""
+    assert Front(tmp_path, [checked], variables, family="RedHat").problems() == ""
+    assert Front(tmp_path, [GOOD], family="RedHat").problems() == ""
 
 
 LISTENERS = [

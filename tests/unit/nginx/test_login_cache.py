@@ -8,11 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from tests.unit.nginx.conftest import Certificates
@@ -20,7 +21,7 @@ from tests.unit.nginx.front import Answer, Client, Front, backend, debian_releas
 from tests.unit.nginx.verifier import Question, Verifier, verifying
 
 LIMIT = 5
-GOOD = "reader:r-password"
+GOOD, WRITER = "reader:r-password", "writer:w-password"
 COUNTER = itertools.count(2)
 
 
@@ -67,11 +68,14 @@ def together(requests: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
 
 @contextmanager
-def indexed(folder: Path, certificates: Certificates, verifier: Verifier, **variables: Any) -> Iterator[Index]:
-    """A front that asks `verifier`, with those variables of the role."""
+def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None, **variables: Any) -> Iterator[Index]:
+    """A front that asks `verifier`, or without one that of the role, with those variables of the role."""
     folder.mkdir()
     http_port, https_port = free_ports(2)
     readers, writers = str(folder / "readers"), str(folder / "writers")
+    for path, login in ((readers, GOOD), (writers, WRITER)):
+        user, _colon, password = login.partition(":")
+        Path(path).write_text(f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n")
     (folder / "pages").mkdir()
     site = {
         "name": "index",
@@ -92,15 +96,18 @@ def indexed(folder: Path, certificates: Certificates, verifier: Verifier, **vari
     front.write()
     # What the shared dictionaries hold, for the tests
     (front.configuration / "conf.d" / "zz-look.conf").write_text(
-        f"server {{ listen unix:{folder / 'look.sock'}; location / {{ content_by_lua_block {{"
+        ""
+        if not front.value("__nginx_lua")
+        else f"server {{ listen unix:{folder / 'look.sock'}; location / {{ content_by_lua_block {{"
         ' for _, name in ipairs({"pyindex_logins", "pyindex_failed_logins"}) do'
         " local dict = ngx.shared[name] for _, key in ipairs(dict:get_keys(0)) do"
         ' ngx.print(name, " ", key, " ", tostring(dict:get(key)), "\\n") end end } } }\n'
     )
     assert front.check() == ""
     socket = folder / "verifier" / "verifier.sock"
-    with verifying(socket, verifier), backend(folder / "backend.sock"), front.running(verified=False):
-        yield Index(front, verifier, Client(https_port, certificates.authority))
+    stand_in = verifying(socket, verifier) if verifier else nullcontext()
+    with stand_in, backend(folder / "backend.sock"), front.running(verified=not verifier):
+        yield Index(front, verifier or Verifier(), Client(https_port, certificates.authority))
 
 
 Start = Callable[..., AbstractContextManager[Index]]
