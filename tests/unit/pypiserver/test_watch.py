@@ -160,6 +160,31 @@ def test_many_changes_at_once_are_left_to_a_reconcile(store: PackageStore, monke
     assert calls == ["reconcile", "publish 1"]
 
 
+def test_a_folder_of_pages_that_it_cannot_make_again_ends_it(
+    store: PackageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sandbox the folder's name leads to nothing once it was removed, until the service starts again."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    folder = tmp_path / "sandbox"
+    watch = Watch(PackageStore(store.root, folder / "pages").publisher)
+    watch.reconcile()
+    shutil.rmtree(folder)
+    folder.write_text("no folder can be made in a file")
+    with pytest.raises(SystemExit, match="was removed or is read-only now: starting again"):
+        watch.reconcile()
+
+
+def test_a_folder_of_pages_that_never_could_be_written_does_not_end_it(
+    store: PackageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would start again and again."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    (tmp_path / "file").touch()
+    watch = Watch(PackageStore(store.root, tmp_path / "file" / "pages").publisher)
+    watch.reconcile()
+    assert watch._pause > 1
+
+
 def test_a_long_list_is_compressed_when_all_is_quiet(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyindex_pypiserver.publishing._MAX_COMPRESSED_AT_ONCE", 1000)
     for number in range(70):

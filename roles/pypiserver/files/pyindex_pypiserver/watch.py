@@ -105,6 +105,7 @@ class Watch:
         self._reconciled = float("-inf")
         self._pause = TICK_SECONDS
         self._unsettled = True
+        self._succeeded = False
         # Files that are still being written: when they were last looked at
         self._pending: dict[str, float] = {}
 
@@ -184,7 +185,12 @@ class Watch:
                 raise
         self._reconciled = time.monotonic()
         self._pause = TICK_SECONDS
-        if process.returncode not in (0, 1):
+        if process.returncode in (0, 1):
+            self._succeeded = True
+        elif self._succeeded and not os.access(self.publisher.pages, os.W_OK):
+            # In a sandbox it cannot be made again: who starts this program does
+            sys.exit(f"{self.publisher.pages} was removed or is read-only now: starting again")
+        else:
             log.error("the reconcile failed (%d)", process.returncode)
             self._pause = PAUSE_SECONDS
 
