@@ -161,7 +161,9 @@ def test_http2_is_written_as_each_release_wants_it(tmp_path: Path, certificates:
 
 def test_every_file_says_who_writes_it(tmp_path: Path, certificates: Certificates) -> None:
     files = front_of("typical", tmp_path, certificates).files()
-    assert {"nginx.conf", "00-pyindex.conf", "pyindex-pypiserver.conf", "logins.lua"} <= {Path(path).name for path in files}
+    assert {"nginx.conf", "00-pyindex.conf", "pyindex-pypiserver.conf", "logins.lua"} <= {
+        Path(path).name for path in files
+    }
     assert all("Managed by Ansible (pyindex.fleet" in text.splitlines()[0] for text in files.values())
 
 
