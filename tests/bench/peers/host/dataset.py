@@ -165,13 +165,14 @@ def normalise(name: str) -> str:
 
 
 def html_page(project: str, files: list[File]) -> str:
-    """Render a project's page (PEP 503, with the attributes of PEP 658 and 714)."""
+    """Render a project's page (PEP 503, with the attributes of PEP 658 and 714): it says what those of ours say."""
     lines = []
     for file in files:
         python = f' data-requires-python="{html.escape(file.requires_python)}"' if file.requires_python else ""
         lines.append(
             f'    <a href="../../files/{project}/{file.name}#sha256={file.sha256}"{python} '
-            f'data-core-metadata="sha256={file.metadata_sha256}">{file.name}</a><br>'
+            f'data-core-metadata="sha256={file.metadata_sha256}" '
+            f'data-dist-info-metadata="sha256={file.metadata_sha256}">{file.name}</a><br>'
         )
     body = "\n".join(lines)
     return (
@@ -191,6 +192,7 @@ def json_page(project: str, files: list[File]) -> str:
             "size": file.size,
             "upload-time": file.uploaded,
             "core-metadata": {"sha256": file.metadata_sha256},
+            "data-dist-info-metadata": {"sha256": file.metadata_sha256},
         }
         | ({"requires-python": file.requires_python} if file.requires_python else {})
         for file in files

@@ -203,9 +203,14 @@ def start(bench: Bench, target: Target) -> dict[str, float]:
     services.stop(units)
     before = time.monotonic()
     services.start(units)
-    # What comes after needs the server
     wait(bench, target, seconds=180)
-    return {"seconds": time.monotonic() - before}
+    seconds = time.monotonic() - before
+    # What comes after needs all of them, also those that no page waits for
+    while waiting := [unit for unit in units if not services.active(unit)]:
+        if time.monotonic() - before > 180:
+            raise FigureError(f"{', '.join(waiting)} did not start: {services.words(waiting[0])}")
+        time.sleep(0.1)
+    return {"seconds": seconds}
 
 
 def wait(bench: Bench, target: Target, seconds: float = 60) -> None:
