@@ -334,14 +334,14 @@ def test_a_reconcile_writes_the_list_last(store: PackageStore, monkeypatch: pyte
     for number in range(3):
         (store.root / f"p{number}-1.tar.gz").write_bytes(sdist(f"p{number}", "1"))
     shutil.rmtree(store.publisher.pages)
-    real = publishing.write_pages
     order = []
 
-    def written(folder: Path, *arguments: Any, **options: Any) -> str:
-        order.append(folder.name)
-        return real(folder, *arguments, **options)
+    class Watched(publishing.NewPages):
+        def __init__(self, folder: Path, *arguments: Any, **options: Any) -> None:
+            order.append(folder.name)
+            super().__init__(folder, *arguments, **options)
 
-    monkeypatch.setattr(publishing, "write_pages", written)
+    monkeypatch.setattr(publishing, "NewPages", Watched)
     reconcile(store.publisher, processes=1)
     assert sorted(order[:-1]) == ["p0", "p1", "p2"]
     assert order[-1] == "simple"
