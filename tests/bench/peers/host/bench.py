@@ -108,6 +108,7 @@ class Bench:
     """Part of the names of uploads: no two runs upload the same."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _addresses: itertools.count[int] = field(default_factory=itertools.count)
+    _done: set[tuple[str, ...]] = field(default_factory=set)
     _looks: dict[tuple[str, str], Look] = field(default_factory=dict)
 
     def client(
@@ -123,6 +124,13 @@ class Bench:
         if target.deployed:
             return services.deployed()
         return [service.unit for service in target.services]
+
+    def first_time(self, *what: str) -> bool:
+        """Return whether nobody has asked for this before."""
+        if what in self._done:
+            return False
+        self._done.add(what)
+        return True
 
     @property
     def patience(self) -> float:

@@ -67,7 +67,11 @@ def uploads(bench: Bench, target: Target) -> dict[str, float]:
         jobs = [pool.submit(work) for _thread in range(CONNECTIONS)]
         answered = [sent for job in jobs for sent in job.result()]
     seconds = time.monotonic() - before
-    _require_listed(bench, target, [answered[0], answered[-1]] if answered else [])
+    if not answered:
+        raise FigureError(f"no upload was answered in {seconds:.0f} s")
+    # Once is enough of a peer that needs seconds for a page
+    if target.ours or bench.first_time(target.key, "uploads"):
+        _require_listed(bench, target, [answered[0], answered[-1]] if target.ours else answered[-1:])
     return {"uploads_per_second": len(answered) / seconds, "uploads": len(answered)}
 
 
