@@ -73,10 +73,21 @@ def test_peer_that_a_figure_is_against_has_more_time(bench: Bench) -> None:
 
 
 def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
-    bench.deadline = time.monotonic() - 1
+    bench.began = time.monotonic() - LIMITS.total_seconds - 1
     book = Book()
     measure(bench, TARGETS, [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
     assert {book.reason(key, "w", 2000) for key in "abc"} == {"the time of the run was over"}
+
+
+def test_towards_the_end_only_what_figures_come_from_is_measured(bench: Bench) -> None:
+    bench.limits = replace(LIMITS, peers_until_seconds=0, total_seconds=600)
+    bench.began = time.monotonic() - 1
+    ours = replace(TARGETS[0], deployed="pypiserver.service")
+    work = Work("w", lambda _bench, _target: {"seconds": 1}, against=(("b", 2000),))
+    book = Book()
+    measure(bench, [ours, *TARGETS[1:]], [work], book, silent)
+    assert {series.target for series in book if series.values} == {"a", "b"}
+    assert book.reason("c", "w", 2000) == "the time of the run was over"
 
 
 def test_work_is_only_done_where_it_makes_sense(bench: Bench) -> None:

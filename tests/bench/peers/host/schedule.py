@@ -101,7 +101,8 @@ def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book, say: Ca
         turn = number % len(going) if going else 0
         for target in going[turn:] + going[:turn]:
             before = time.monotonic()
-            if before > bench.deadline:
+            decides = target.ours or work.decides(target, files)
+            if before > bench.began + (bench.limits.total_seconds if decides else bench.limits.peers_until_seconds):
                 book.skip(target.key, work.name, files, "the time of the run was over", failed=True)
                 continue
             name = f"{files} files, {work.name}, round {number + 1} of {rounds}, {target.key}"
