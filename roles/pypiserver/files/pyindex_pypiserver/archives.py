@@ -17,6 +17,8 @@ MAX_EXPANSION: Final = 200
 MIN_EXPANDED_BYTES: Final = 64 * 2**20
 MAX_GROWTH_BYTES: Final = 8 * 2**30
 
+# From the root or a drive, or with a part that leads upwards; with the slashes of all systems
+_ELSEWHERE: Final = re.compile(r"^[/\\]|^.:|(?:^|[/\\])\.\.(?:[/\\]|\Z)", re.DOTALL)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -31,10 +33,9 @@ def expanded_limit(size: int) -> int:
 
 def check_member(member: str) -> None:
     """Raise ArchiveError for a *member* that would be unpacked elsewhere than below the archive's folder."""
-    path = member.replace("\\", "/")
-    if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/"):
+    if _ELSEWHERE.search(member):
         raise ArchiveError(f"has a member outside its own folder: {shorten(member)}")
-    if _CONTROLS.search(member) or not path:
+    if _CONTROLS.search(member) or not member:
         raise ArchiveError(f"has a member whose name is empty or has control characters: {shorten(member)}")
 
 

@@ -77,10 +77,9 @@ def parse_name(text: str) -> DistributionName:
     Raises DistributionError for names with a folder or odd characters, for other kinds of files
     than ``.whl``, ``.tar.gz`` and ``.zip``, and for those that pypiserver would list elsewhere.
     """
-    shown = shorten(text)
     if not _SAFE_NAME.fullmatch(text) or len(text) > MAX_NAME_BYTES:
         raise DistributionError(
-            f"the file name {shown} is not allowed: letters, digits and . _ + ! - only, no folder, "
+            f"the file name {shorten(text)} is not allowed: letters, digits and . _ + ! - only, no folder, "
             f"at most {MAX_NAME_BYTES} characters"
         )
     key: tuple[object, ...]
@@ -92,14 +91,18 @@ def parse_name(text: str) -> DistributionName:
             project, version = parse_sdist_filename(text)
             key = ("sdist", project, version)
         else:
-            raise DistributionError(f"{shown} is neither a wheel (.whl) nor a source distribution (.tar.gz, .zip)")
+            raise DistributionError(
+                f"{shorten(text)} is neither a wheel (.whl) nor a source distribution (.tar.gz, .zip)"
+            )
         canonicalize_name(project, validate=True)
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidName) as error:
-        raise DistributionError(f"{shown} is not named as a wheel or source distribution is: {_line(error)}") from None
+        raise DistributionError(
+            f"{shorten(text)} is not named as a wheel or source distribution is: {_line(error)}"
+        ) from None
     guess = guess_pkgname_and_version(text)
     if guess is None or canonicalize_name(guess[0]) != project:
         raise DistributionError(
-            f"the file name {shown} is ambiguous: write the project as {project.replace('-', '_')} (PEP 625)"
+            f"the file name {shorten(text)} is ambiguous: write the project as {project.replace('-', '_')} (PEP 625)"
         )
     return DistributionName(text, project, version, text.endswith(".whl"), key)
 

@@ -115,16 +115,15 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
 
 def _check_kind(info: tarfile.TarInfo, path: str, target: str) -> None:
     """Raise ArchiveError for a member that is no file, folder, or link to one of them in the archive."""
-    shown = shorten(path)
     if info.type == tarfile.GNUTYPE_SPARSE:
-        raise ArchiveError(f"has sparse members ({shown}), which a source distribution has not")
+        raise ArchiveError(f"has sparse members ({shorten(path)}), which a source distribution has not")
     if info.type in _DEVICES:
-        raise ArchiveError(f"has a device or pipe: {shown}")
+        raise ArchiveError(f"has a device or pipe: {shorten(path)}")
     if info.issym() or info.islnk():
         # A symbolic link leads on from where it is, a hard one from the top
         end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target) if info.issym() else target)
         if end.startswith("/") or end.split("/")[0] == "..":
-            raise ArchiveError(f"has a link that leads outside its own folder: {shown} to {shorten(target)}")
+            raise ArchiveError(f"has a link that leads outside its own folder: {shorten(path)} to {shorten(target)}")
 
 
 def _extended(kind: bytes, content: bytes) -> dict[str, str]:

@@ -160,13 +160,12 @@ class Zip:
 
     def _placed(self, member: Member, position: int) -> Member:
         """Return *member* with the place of its content; what stands there has to say the same of it."""
-        shown = shorten(member.name)
         if member.offset != position:
-            raise ArchiveError(f"has something before {shown} that is in no table of contents")
+            raise ArchiveError(f"has something before {shorten(member.name)} that is in no table of contents")
         self._file.seek(position)
         header = self._file.read(_LOCAL.size)
         if len(header) < _LOCAL.size or header[:4] != _LOCAL_MAGIC:
-            raise ArchiveError(f"is damaged or truncated: {shown} is not where it should be")
+            raise ArchiveError(f"is damaged or truncated: {shorten(member.name)} is not where it should be")
         _magic, flags, method, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
         rest = self._file.read(name_length + extra_length)
         if extra_length:
@@ -174,10 +173,12 @@ class Zip:
             if (size, packed) == (_LARGE, _LARGE):
                 size, packed = real
             elif real and real != [size, packed]:
-                raise ArchiveError(f"is damaged: {shown} has several sizes")
+                raise ArchiveError(f"is damaged: {shorten(member.name)} has several sizes")
         said = (rest[:name_length], flags, method, crc, packed, size)
         if said != (member.raw_name, member.flags, member.method, member.crc, member.packed, member.size):
-            raise ArchiveError(f"is damaged: before {shown} stands something else than in the table of contents")
+            raise ArchiveError(
+                f"is damaged: before {shorten(member.name)} stands something else than in the table of contents"
+            )
         return member._replace(data=position + _LOCAL.size + name_length + extra_length)
 
 
@@ -234,19 +235,18 @@ def _name(raw: bytes, flags: int) -> str:
 
 
 def _check(member: Member) -> None:
-    shown = shorten(member.name)
     if member.flags & _ENCRYPTED:
-        raise ArchiveError(f"cannot be read: {shown} is encrypted")
+        raise ArchiveError(f"cannot be read: {shorten(member.name)} is encrypted")
     if member.flags & _STREAMED:
         raise ArchiveError(
-            f"was written as a stream ({shown} has a data descriptor), which the public index refuses too"
+            f"was written as a stream ({shorten(member.name)} has a data descriptor), which the public index refuses too"
         )
     if member.flags & ~(_HINTS | _UTF_8) or member.method not in (_STORED, _DEFLATED):
-        raise ArchiveError(f"cannot be read: {shown} is neither stored nor deflated")
+        raise ArchiveError(f"cannot be read: {shorten(member.name)} is neither stored nor deflated")
     if member.method == _STORED and member.packed != member.size:
-        raise ArchiveError(f"is damaged: {shown} has two sizes")
+        raise ArchiveError(f"is damaged: {shorten(member.name)} has two sizes")
     if member.is_folder and member.size:
-        raise ArchiveError(f"is damaged: {shown} is a folder with content")
+        raise ArchiveError(f"is damaged: {shorten(member.name)} is a folder with content")
 
 
 def _wide(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
