@@ -32,6 +32,8 @@ HEADER = "X-Pyindex-Keep"
 LONGEST_SECONDS = 86400
 # Below, a page is no smaller when it is compressed
 SMALLEST_COMPRESSED = 1000
+# ... and hardly ever smaller than by this
+LARGEST_RATIO = 10
 LEFT = "pyindex.seconds-left"
 PATH = re.compile(r"/[^/+]+/[^/+]+/\+simple/(?:[^/+]+/)?")
 
@@ -104,15 +106,18 @@ def keepable(request: Request, response: Response, most: int) -> None:
     """Name the content of a page, compress it for who takes it so, and say for how long it may be kept."""
     if response.status_code != 200:
         return
-    body = beginning(response, most)
+    compressed = request.headers.get("Accept-Encoding") == "gzip"
+    body = beginning(response, most * LARGEST_RATIO if compressed else most)
     if body is None:
         return
-    if len(body) >= SMALLEST_COMPRESSED and request.headers.get("Accept-Encoding") == "gzip":
-        # The same content is the same answer, also tomorrow
-        body = gzip.compress(body, 6, mtime=0)
-        response.content_encoding = "gzip"
     response.body = body
-    response.etag = hashlib.sha256(body).hexdigest()[:32]
+    if compressed and len(body) >= SMALLEST_COMPRESSED:
+        # The same content is the same answer, also tomorrow
+        response.body = gzip.compress(body, 6, mtime=0)
+        response.content_encoding = "gzip"
+    if len(response.body) > most:
+        return
+    response.etag = hashlib.sha256(response.body).hexdigest()[:32]
     left = int(request.environ.get(LEFT, LONGEST_SECONDS))
     if left > 0 and FAILED not in request.environ:
         # devpi forbids to keep what comes from a mirror's memory, and can be told nothing of changes
