@@ -123,14 +123,17 @@ TARS = [
 
 @settings(deadline=None, max_examples=300)
 @given(
-    st.sampled_from(TARS), CHANGES, st.integers(0), st.sampled_from([b"", bytes(512), b"27 path=demo-1.0/PKG-INFO\n"])
+    st.integers(0, len(TARS) - 1),
+    CHANGES,
+    st.integers(0),
+    st.sampled_from([b"", bytes(512), b"27 path=demo-1.0/PKG-INFO\n"]),
 )
 def test_a_source_distribution_says_to_us_what_it_says_to_the_standard_library(
-    data: bytes, changes: list[tuple[int, int]], place: int, inserted: bytes
+    which: int, changes: list[tuple[int, int]], place: int, inserted: bytes
 ) -> None:
     # In headers rather than in content, most of the time
     changes = [(position // 512 * 512 + position % 160, value) for position, value in changes]
-    damaged = bytearray(changed(data, changes))
+    damaged = bytearray(changed(TARS[which], changes))
     for start in range(0, len(damaged), 512):
         block = damaged[start : start + 512]
         if block[257:262] == b"ustar":

@@ -25,7 +25,6 @@ _HEADERS: Final = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-_DEVICES: Final = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 
 
 def read_sdist(file: IO[bytes]) -> bytes:
@@ -108,7 +107,7 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
         _check_kind(info, path, target)
         if info.isreg() and is_pkg_info(path):
             yield stream.exactly(padded)[: info.size]
-        elif info.isreg() or info.type not in tarfile.SUPPORTED_TYPES:
+        elif info.isreg():
             stream.skip(padded)
     raise ArchiveError(f"has more than {MAX_MEMBERS} members")
 
@@ -117,8 +116,8 @@ def _check_kind(info: tarfile.TarInfo, path: str, target: str) -> None:
     """Raise ArchiveError for a member that is no file, folder, or link to one of them in the archive."""
     if info.type == tarfile.GNUTYPE_SPARSE:
         raise ArchiveError(f"has sparse members ({shorten(path)}), which a source distribution has not")
-    if info.type in _DEVICES:
-        raise ArchiveError(f"has a device or pipe: {shorten(path)}")
+    if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
+        raise ArchiveError(f"has a member that is neither file nor folder nor link: {shorten(path)}")
     if info.issym() or info.islnk():
         # A symbolic link leads on from where it is, a hard one from the top
         end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target) if info.issym() else target)
