@@ -196,6 +196,8 @@ class Run:
                     )
             except (PrepareError, ClientError, FigureError) as error:
                 failed[target.key] = f"it did not serve the data: {error}"
+            # What it still does with the files is no part of what is measured next
+            services.settle(bench.units(target), bench.patience)
             say(f"{bench.data.count} files are in {target.key}")
         return failed
 
