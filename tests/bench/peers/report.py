@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,9 @@ class Report:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (host, target, title) of everything measured, in the order of the tables."""
-        several = len(self.books) > 1
+        times = Counter(key for result in self.results for key in result["targets"])
         found = [
-            (result["host"], key, f"{title} ({result['host']})" if several else title)
+            (result["host"], key, f"{title} ({result['host']})" if times[key] > 1 else title)
             for result in self.results
             for key, title in result["targets"].items()
         ]

@@ -113,7 +113,7 @@ def peers(
     return [
         Target(
             key=LIMIT,
-            title="the limit: nginx, finished files, TLS, no password",
+            title="the limit: nginx, finished files, TLS",
             simple_url=f"https://{server_name}:{PORTS.limit}/simple/",
             services=(Service("limit", NGINX % "limit", user="root"),),
             nginx="limit",
