@@ -542,7 +542,8 @@ def test_python_is_asked_as_long_as_there_are_no_pages(folder: Path, certificate
         for path in ("/simple/", "/simple/demo/", "/simple/nothing/"):
             for accept in (HTML, JSON, V1_HTML):
                 answer = index.by_python(path, accept)
-                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+                assert answer.status == 503
+                assert 1 <= int(answer.headers["retry-after"]) <= 60
 
 
 def test_http2_is_spoken(index: Deployed) -> None:
