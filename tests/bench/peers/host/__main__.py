@@ -110,7 +110,7 @@ class Run:
 
     def _patient_devpi(self, target: Target, password: str) -> Devpi:
         """Log in at a devpi that may just be starting."""
-        end = time.monotonic() + 180
+        end = time.monotonic() + 300
         while True:
             try:
                 return Devpi(target, self.authority, "root", password)
