@@ -60,7 +60,7 @@ FULL = Limits(
     kills_seconds=240,
     peer_seconds=10,
     deciding_seconds=60,
-    peers_until_seconds=840,
+    peers_until_seconds=720,
     total_seconds=1300,
 )
 QUICK = Limits(
