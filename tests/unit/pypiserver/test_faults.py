@@ -249,9 +249,10 @@ def test_of_uploads_of_one_name_from_several_processes_exactly_one_wins(store: P
         assert process.returncode == 0
     assert all(sorted(answers) == ["refused", "refused", "stored"] for answers in zip(*results, strict=True))
     contents = [hashlib.sha256(wheel(more={"demo/who.py": b"%d" % who})).hexdigest() for who in range(3)]
+    found = shown(store)
     for number, answers in enumerate(zip(*results, strict=True)):
         winner = answers.index("stored")
-        assert shown(store)[f"demo-1.0-{number}-py3-none-any.whl"] == contents[winner]
+        assert found[f"demo-1.0-{number}-py3-none-any.whl"] == contents[winner]
     assert leftovers(store) == []
 
 
