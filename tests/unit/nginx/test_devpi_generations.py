@@ -16,6 +16,7 @@ from tests.unit.nginx.test_devpi_pages import connected, files, read, rendered, 
 
 KEPT_SECONDS = 3
 LARGEST_KB = 4
+LOGIN_SECONDS = 2
 PAGE = "/owner/dev/+simple/example/"
 MIRRORED = "/root/mirror/+simple/mirrored/"
 NO_ANSWER = ("", b"")
@@ -36,6 +37,7 @@ def index(folder: Path, certificates: Certificates) -> Iterator[Index]:
         front.variables = {
             "nginx_failed_logins_per_minute": LIMIT,
             "nginx_worker_processes": 2,
+            "nginx_login_cache_seconds": LOGIN_SECONDS,
             "nginx_page_cache_mb": 1,
             "nginx_page_cache_max_kb": LARGEST_KB,
         }
@@ -186,6 +188,21 @@ def test_more_pages_than_there_is_memory_for(index: Index) -> None:
         assert name in reader.files(path)
         assert reads_without_devpi(index, lambda: reader.files(path))
     assert "no memory" not in (index.front.folder / "error.log").read_text()
+
+
+def test_a_login_in_use_is_asked_about_once_in_its_time(index: Index) -> None:
+    def asked() -> int:
+        return (index.devpi.folder / "log").read_text(errors="replace").count("/+authcheck")
+
+    with connected(index) as reader:
+        reader.files(PAGE)
+        before, pages, start = asked(), rendered(index), time.monotonic()
+        while time.monotonic() < start + 3 * LOGIN_SECONDS:
+            assert reader.files(PAGE)
+            # A connection has 10,000 requests
+            time.sleep(0.002)
+        assert 1 <= asked() - before <= 5
+        assert rendered(index) == pages
 
 
 def test_who_may_read_the_file(index: Index) -> None:

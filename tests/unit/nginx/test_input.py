@@ -66,6 +66,9 @@ def checked(**keys: Any) -> dict[str, Any]:
             {"locations": [{"match": f"/{name}/", "readers_file": "", "pages": "/srv"} for name in "ab"]},
             "more than one location has pages",
         ),
+        (place(generations="/run/g"), "and the site needs a login_check"),
+        ({**CHECKED, "locations": [{"match": "/", "generations": "g"}]}, 'generations "g" of "/" must be an absolute'),
+        ({**CHECKED, "upstream": "localhost:3141"}, "must be unix:/path/of.sock or an IP address with a port"),
         ({"further_methods": ["PUSH"]}, "further_methods is for sites with a login_check"),
         ({"login_check": CHECK}, "Use access"),
         (checked(uri="check"), 'login_check.uri "check" must be a path'),
@@ -113,6 +116,8 @@ def test_sites_that_exclude_each_other(tmp_path: Path) -> None:
         ({"nginx_failed_logins_per_minute": -1}, "must be 0 or more"),
         ({"nginx_login_cache_seconds": -1}, "must be 0 (every request asks) to 3600"),
         ({"nginx_login_cache_seconds": 3601}, "must be 0 (every request asks) to 3600"),
+        ({"nginx_page_cache_mb": 0}, "nginx_page_cache_mb must be 1 or more"),
+        ({"nginx_page_cache_mb": 1, "nginx_page_cache_max_kb": 257}, "from 1 to a quarter of that memory"),
         ({"nginx_worker_processes": "many"}, "must be a number or auto"),
     ],
 )
