@@ -8,7 +8,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 "${root}/.venv/bin/python" "${root}/tests/devpi_server.py" >/dev/null
 
-set -- nginx libnginx-mod-http-lua
+set -- nginx libnginx-mod-http-lua libnginx-mod-http-perl
 missing=""
 for package; do
     dpkg-query --show --showformat '${db:Status-Status}\n' "${package}" 2>/dev/null | grep -qx installed || missing=yes

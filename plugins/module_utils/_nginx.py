@@ -70,7 +70,9 @@ def make_plan(files: list[ManagedFile], absent: list[str]) -> Plan:
         for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
             path = os.path.join(folder, entry)
             # A link counts although its target may be gone; folders are nobody's configuration
-            if fnmatch.fnmatch(entry, name) and (os.path.islink(path) or os.path.isfile(path)) and path not in wanted:
+            if path in wanted or path in plan.before:
+                continue
+            if fnmatch.fnmatch(entry, name) and (os.path.islink(path) or os.path.isfile(path)):
                 plan.remove.append(path)
                 plan.before[path] = read_text(path) or ""
     return plan

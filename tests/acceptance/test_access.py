@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from .spellings import CLAIMS, spellings
 from .web import Answer, Request, ask, removal, upload
 
 pytestmark = PYPISERVER
+
+VERIFIER = "nginx-verifier.service"
 
 
 @dataclass(frozen=True)
@@ -278,6 +281,48 @@ def test_outside_of_the_sub_path_is_nothing(index: Pypiserver, published: Projec
     redirect = ask(index.vantages[0], index, [Request(f"^{index.url_path}")])[0]
     assert redirect.status in {301, 302, 308}
     assert redirect.headers["location"] in {index.url, f"{index.url_path}/"}
+
+
+def test_a_login_is_looked_at_once(index: Pypiserver) -> None:
+    """Many requests with one login cost one look at its password: the verifier hardly works for them."""
+    if not index.protected or not int(index["nginx_login_cache_seconds"]):
+        pytest.skip(f"{index} looks at a password in every request (nginx_login_cache_seconds), or at none")
+    request = replace(door(index), user=publisher(index))
+
+    def worked() -> int:
+        """Processor time of the verifier in nanoseconds."""
+        shown = index.machine.check("systemctl", "show", "--value", "--property", "CPUUsageNSec", VERIFIER)
+        return int(shown)
+
+    start = worked()
+    answers = ask(index.machine, index, [request])
+    first = worked() - start
+    answers += ask(index.machine, index, [request] * 300, parallel=8)
+    assert {answer.status for answer in answers} <= {200, 400, 404}
+    # At most a few looks in 300 requests, however long they took
+    assert worked() - start < 20 * max(first, 20_000_000)
+
+
+@pytest.mark.disruptive
+def test_a_killed_verifier_comes_back(index: Pypiserver) -> None:
+    """SIGKILL to all of it: nobody is let in without it, and soon it is there again with nobody's help."""
+    if not index.protected:
+        pytest.skip(f"{index} asks nobody for a password (pypiserver_protected_actions)")
+    index.machine.check("systemctl", "kill", "--signal", "SIGKILL", VERIFIER)
+    deadline = time.monotonic() + 30
+    while True:
+        # Of another address each time: nobody is locked out
+        wrong = replace(
+            door(index), user=User("nobody", secrets.token_hex(8)), source=local_address(), address="127.0.0.1"
+        )
+        status = ask(index.machine, index, [wrong])[0].status
+        assert status in {401, 503}
+        if status == 401:
+            break
+        assert time.monotonic() < deadline, "the verifier is still away"
+        time.sleep(0.2)
+    answer = ask(index.machine, index, [replace(door(index), user=publisher(index))])[0]
+    assert answer.status in {200, 400, 404}, str(answer)
 
 
 def test_damaged_logins_are_no_logins(index: Pypiserver, wrong_logins: WrongLogins) -> None:

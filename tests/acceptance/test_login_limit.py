@@ -59,6 +59,18 @@ def test_too_many_failures_lock_an_address_out(index: Index, lockout: Lockout) -
 
 
 @pytest.mark.place(-1)
+def test_guesses_at_the_same_time_are_limited_too(index: Index) -> None:
+    """Of many at once no more are looked at than one after the other."""
+    limit = int(index["nginx_failed_logins_per_minute"])
+    if not limit or not index.protected:
+        pytest.skip(f"{index} limits no logins (nginx_failed_logins_per_minute), or asks nobody")
+    address, count = local_address(), 5 * limit
+    wrong = [knock(index, address, User("nobody", f"wrong-{number}")) for number in range(count)]
+    answers = ask(index.machine, index, wrong, parallel=count)
+    assert sorted(answer.status for answer in answers) == [401] * limit + [429] * (count - limit)
+
+
+@pytest.mark.place(-1)
 def test_a_lockout_holds_for_that_address_and_logins_only(index: Index, lockout: Lockout) -> None:
     """The right password does not help there, nor a claim to be somebody else; without a login and from elsewhere
     all is as usual."""

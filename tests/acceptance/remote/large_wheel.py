@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
@@ -24,14 +25,18 @@ def main(job: dict[str, Any]) -> dict[str, str]:
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: acceptance\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    payload = f"{module}/random.bin"
+    payload, digest = f"{module}/random.bin", hashlib.sha256()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open(payload, "w", force_zip64=True) as member:
             for _unused in range(job["megabytes"]):
-                member.write(os.urandom(CHUNK))
+                chunk = os.urandom(CHUNK)
+                digest.update(chunk)
+                member.write(chunk)
+        lines = [_line(payload, digest.digest(), job["megabytes"] * CHUNK)]
         for name, text in texts.items():
             archive.writestr(name, text)
-        archive.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in [payload, *texts, f"{info}/RECORD"]))
+            lines.append(_line(name, hashlib.sha256(text.encode()).digest(), len(text.encode())))
+        archive.writestr(f"{info}/RECORD", "".join(lines) + f"{info}/RECORD,,\n")
     owner = folder.stat()
     os.chown(path, owner.st_uid, owner.st_gid)
     digest = hashlib.sha256()
@@ -41,3 +46,8 @@ def main(job: dict[str, Any]) -> dict[str, str]:
             if not chunk:
                 return {"path": str(path), "sha256": digest.hexdigest()}
             digest.update(chunk)
+
+
+def _line(name: str, digest: bytes, size: int) -> str:
+    """A line of RECORD."""
+    return f"{name},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{size}\n"

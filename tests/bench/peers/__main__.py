@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
 
-from .fleet import ROOT, BenchError, measure, own_fleet
+from .fleet import ROOT, BenchError, measure, own_fleet, say
 from .host.schedule import WORKS
 from .report import Report
 
@@ -33,6 +34,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="keep the raw figures in this file")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of performance.md (docs)")
     options = parser.parse_args()
+    # A fleet of our own is removed also then
+    signal.signal(signal.SIGTERM, lambda *_about: sys.exit(143))
     whole = not (options.quick or options.works or options.sizes or options.targets != TARGETS)
     if not whole and options.docs == ROOT / "docs":
         parser.error("only a whole run goes into docs: give another folder, with --docs")
@@ -42,20 +45,27 @@ def main() -> int:
         group: [name for name in names if name in options.targets]
         for group, names in {"limit": ["limit"], "pypiserver": OTHERS, "devpi": DEVPIS}.items()
     }
+    # A host that has nothing but the limit to measure is left alone
+    groups = [
+        group for group, names in {"pypiserver": peers["pypiserver"], "devpi_primary": peers["devpi"]}.items() if names
+    ]
     started = time.monotonic()
     try:
         with (
             contextlib.nullcontext(options.inventory)
             if options.inventory
-            else own_fleet(keep=options.keep) as inventory
+            else own_fleet(groups, keep=options.keep) as inventory
         ):
-            results = measure(
+            results, silent = measure(
                 inventory,
+                groups,
                 peers,
                 works=options.works,
                 sizes=options.sizes,
                 quick=options.quick,
                 publish=options.publish,
+                # A fleet that is removed needs no tidying
+                clean=options.keep or options.inventory is not None,
             )
     except BenchError as error:
         print(error, file=sys.stderr)
@@ -65,8 +75,10 @@ def main() -> int:
     report = Report(results)
     report.write(options.docs)
     print(report.page())
-    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
-    return 1 if whole and not report.holds() else 0
+    say(f"{time.monotonic() - started:.0f} s")
+    for host in silent:
+        say(f"{host} has given no figures")
+    return 1 if silent or report.failed() or (whole and not report.holds()) else 0
 
 
 if __name__ == "__main__":

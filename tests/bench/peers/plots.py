@@ -10,7 +10,19 @@ from html import escape
 WIDTH, HEIGHT = 960, 440
 LEFT, RIGHT, TOP, BOTTOM = 80, 390, 50, 50
 # Told apart also by who sees few colours (Okabe and Ito)
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f", "#b22222"]
+COLOURS = [
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#8c6d31",
+    "#7f7f7f",
+    "#b22222",
+    "#333399",
+    "#999933",
+]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from .host.measure import Book
 
 OURS, DEVPI, LIMIT = "pyindex-pypiserver", "pyindex-devpi", "limit"
+# One of these that fails in one round gives no figure; a peer may
+OURS_AND_LIMIT = (OURS, DEVPI, LIMIT)
 PAGES = ("simple-html", "simple-json")
 READS_AFTER_UPLOAD = 500
 KILLS = 100
@@ -60,6 +62,8 @@ class Figures:
         if series is None or not series.values:
             reason = book.reason(target, work, files)
             raise MissingError(f"{target}, {work}, {files} files: {reason or 'not measured'}")
+        if series.failed and target in OURS_AND_LIMIT:
+            raise MissingError(f"{target}, {work}, {files} files, after {len(series.values)} rounds: {series.reason}")
         return series.values
 
     def median(self, target: str, work: str, files: int, figure: str, host: str = "") -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import plots
 from .host.measure import Book, Series
-from .ratios import RATIOS, Figures, evaluate
+from .ratios import OURS_AND_LIMIT, RATIOS, Figures, evaluate
 
 ORDER = [
     "limit",
@@ -78,13 +79,31 @@ PLOTS = [
     ("performance-uploads.svg", "uploads", "uploads_per_second", "Uploads of new projects", "uploads/s"),
 ]
 HOW = """\
-Load comes from wrk on the index host itself: 16 connections that stay open, pages of 1,000 projects in turn (20 files
-each), percentiles corrected for coordinated omission. Each round measures every target once, in turning order;
-the tables show medians over the rounds. CPU time is what the kernel counts for the control groups of all serving
-processes, nginx included. A server that takes more than 0.25 s for a page is asked by two clients, one request after
-the other, as wrk's connections would only wait. Peers run as their own documentation says, without the TLS and
-password that ours have where it says nothing of them. devpi is filled by uploads, so with the smallest number of files
-only. The limit serves finished pages and files of the same names with the same TLS policy and certificate.
+`python -m tests.bench.peers` makes a host for pypiserver and one for devpi, deploys `site.yml` on them, and measures on
+one host after the other. Ours ask for a password for everything, with bcrypt or devpi's own hashes at rest. The limit
+is nginx with finished pages and files of the same names, the same TLS policy and certificate, and no password. Peers
+run as their own documentation says, without the TLS and the password that ours have where it says nothing of them.
+
+- **Rounds.** Each round measures every target once, in turning order, so that what disturbs the machine disturbs all.
+  Tables show medians over the rounds; performance.json has every value. A peer that takes too long has fewer rounds.
+- **Load** comes from wrk on the index host itself: 16 connections that stay open, no pipelining, pages of 1,000 projects in turn
+  (20 files each). A round takes 2 seconds for ours and the limit, 1 second for a peer. Percentiles are corrected for
+  coordinated omission. A server that takes more than 0.25 s for a page is asked by two clients, one request after the
+  other, as wrk's connections would only wait.
+- **wrk shares the processors** with the servers, and takes more of them than the limit does. That draws ratios of
+  speeds towards 1. It does not touch CPU time: what the kernel counts for the control groups of all services that
+  serve, nginx and what checks the passwords included.
+- **Answers are checked.** Pages, lists and files are compared with the data before a load; under load every status
+  counts, and the bytes must be those of such answers. An error of ours or of the limit leaves its figure out.
+- **Uploads** are of new projects, over 4 connections, and listed afterwards. A read after an upload asks for the page as soon as the
+  upload is answered, in HTML and JSON by turns, while 4 connections read other pages.
+- **Wrong passwords** come over 8 connections with the name of a real user, each from an address that was not seen
+  before, at most 25 a second each, while the good user reads over 4 connections as fast as possible.
+- **Kills** are SIGKILL to all processes of the server while 4 connections upload; afterwards every file that is listed
+  is compared with what was sent, and every upload that was answered 200 must be there.
+- **Installs** are of real packages with an empty cache, from the pages to the finished folder.
+- **Start** is from the start of all services of a server that was stopped until a page is there.
+- **devpi** is filled by uploads, so with the smallest number of files only: its pages cost by the files of a project.
 """
 
 
@@ -117,9 +136,9 @@ class Report:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (host, target, title) of everything measured, in the order of the tables."""
-        several = len(self.books) > 1
+        times = Counter(key for result in self.results for key in result["targets"])
         found = [
-            (result["host"], key, f"{title} ({result['host']})" if several else title)
+            (result["host"], key, f"{title} ({result['host']})" if times[key] > 1 else title)
             for result in self.results
             for key, title in result["targets"].items()
         ]
@@ -162,6 +181,8 @@ class Report:
         )
         lines.append(f"Machine: {first['machine']}. Load average before the run: {loads}.")
         lines += [f"Versions: {named}.", ""]
+        for said in dict.fromkeys(self.failed()):
+            lines += [f"**Not measured to the end.** {' '.join(said.split())[:400]}", ""]
         if self.quick:
             lines += ["**A quick run: it shows that the benchmark works, and proves no figure.**", ""]
         return lines
@@ -234,6 +255,16 @@ class Report:
                 for host, result in zip(self.books, self.results, strict=True)
             ],
         }
+
+    def failed(self) -> list[str]:
+        """Return what kept a host, or a server of ours or the limit, from being measured to the end."""
+        hosts = [f"{result['host']}: {result['error']}" for result in self.results if result["error"]]
+        return hosts + [
+            f"{one.target}, {one.work}, {one.files:,} files: {one.reason}"
+            for book in self.books.values()
+            for one in book
+            if one.reason and one.failed and one.target in OURS_AND_LIMIT
+        ]
 
     def holds(self) -> bool:
         """Return whether every figure was measured and is what is to be reached."""

@@ -114,3 +114,18 @@ def test_fewer_rounds_than_asked_for_prove_nothing() -> None:
 def test_targets_are_compared_on_one_host_only() -> None:
     found = evaluate(figures(one=index_book(), two=drop(devpi_book(), target="devpi-bare")))
     assert found["devpi_simple_page_vs_bare"][0] is None
+
+
+@pytest.mark.parametrize("target", [OURS, LIMIT])
+def test_ours_and_the_limit_prove_nothing_when_a_round_failed(target: str) -> None:
+    book = index_book()
+    book.skip(target, "simple-html", 2_000, "3 of 900 answers were errors", failed=True)
+    value, note = evaluate(figures(one=book))["simple_page_tls_auth_vs_limit"]
+    assert value is None
+    assert "after 3 rounds: 3 of 900 answers were errors" in note
+
+
+def test_peer_may_have_fewer_rounds() -> None:
+    book = index_book()
+    book.skip("pypiserver-bare", "simple-html", 20_000, "2 of 5 rounds: it takes too long")
+    assert evaluate(figures(one=book))["simple_page_vs_bare_pypiserver_20000"][0] == 8000

@@ -89,3 +89,21 @@ def test_no_login_is_in_what_is_written(results: list[dict[str, Any]], tmp_path:
 )
 def test_numbers_have_the_digits_that_count(value: float | None, expected: str) -> None:
     assert number(value) == expected
+
+
+def test_run_that_ended_in_its_midst_says_so_and_shows_what_it_has(results: list[dict[str, Any]]) -> None:
+    results[0]["error"] = "it was ended before its time"
+    report = Report(results)
+    assert report.failed() == ["index1: it was ended before its time"]
+    assert "**Not measured to the end.** index1: it was ended before its time" in report.page()
+    assert rows(report.page(), "Simple page, HTML (requests/s)")
+
+
+def test_failure_of_ours_is_named_and_that_of_a_peer_is_a_note(results: list[dict[str, Any]]) -> None:
+    for series in results[0]["series"]:
+        if series["work"] == "simple-html" and series["target"] in ("limit", "proxpi"):
+            series.update(reason="502 under load", failed=True)
+    report = Report(results)
+    assert report.failed()
+    assert all(said.startswith("limit, simple-html") for said in report.failed())
+    assert not report.holds()

@@ -47,6 +47,7 @@ def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> Non
     book = Book()
     measure(bench, TARGETS, [Work("w", work)], book, silent)
     assert book.reason("b", "w", 2000) == "no whole file"
+    assert [one.target for one in book if one.failed] == ["b"]
     for key in "ac":
         series = book.find(key, "w", 2000, "seconds")
         assert series
@@ -55,7 +56,7 @@ def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> Non
 
 def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
     bench.limits = replace(LIMITS, peer_seconds=0)
-    ours = replace(TARGETS[0], deployed=("pypiserver.service",))
+    ours = replace(TARGETS[0], deployed="pypiserver.service")
     book = Book()
     measure(bench, [ours, TARGETS[1]], [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
     rounds = [len(series.values) for series in book]
@@ -63,16 +64,35 @@ def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
     assert book.reason("b", "w", 2000) == "1 of 3 rounds: it takes too long"
 
 
+def test_peer_that_a_figure_is_against_has_more_time(bench: Bench) -> None:
+    bench.limits = replace(LIMITS, peer_seconds=0, deciding_seconds=60)
+    book = Book()
+    work = Work("w", lambda _bench, _target: {"seconds": 1}, against=(("a", 2000), ("b", 20_000), ("c", None)))
+    measure(bench, TARGETS, [work], book, silent)
+    assert {series.target: len(series.values) for series in book} == {"a": 3, "b": 1, "c": 3}
+
+
 def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
-    bench.deadline = time.monotonic() - 1
+    bench.began = time.monotonic() - LIMITS.total_seconds - 1
     book = Book()
     measure(bench, TARGETS, [Work("w", lambda _bench, _target: {"seconds": 1})], book, silent)
     assert {book.reason(key, "w", 2000) for key in "abc"} == {"the time of the run was over"}
 
 
+def test_towards_the_end_only_what_figures_come_from_is_measured(bench: Bench) -> None:
+    bench.limits = replace(LIMITS, peers_until_seconds=0, total_seconds=600)
+    bench.began = time.monotonic() - 1
+    ours = replace(TARGETS[0], deployed="pypiserver.service")
+    work = Work("w", lambda _bench, _target: {"seconds": 1}, against=(("b", 2000),))
+    book = Book()
+    measure(bench, [ours, *TARGETS[1:]], [work], book, silent)
+    assert {series.target for series in book if series.values} == {"a", "b"}
+    assert book.reason("c", "w", 2000) == "the time of the run was over"
+
+
 def test_work_is_only_done_where_it_makes_sense(bench: Bench) -> None:
     uploads = Work("uploads", lambda _bench, _target: {"uploads": 1}, needs="uploads")
-    small = Work("small", lambda _bench, _target: {"uploads": 1}, largest=False)
+    small = Work("small", lambda _bench, _target: {"uploads": 1}, sizes="smallest")
     book = Book()
     measure(bench, TARGETS[:1], [uploads], book, silent)
     assert book.reason("a", "uploads", 2000) == "it takes no uploads"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.bench.peers.host import prepare
-from tests.bench.peers.host.targets import PORTS, Target, deployed_devpi, deployed_pypiserver, peers
+from tests.bench.peers.host import prepare, services
+from tests.bench.peers.host.targets import PORTS, deployed_devpi, deployed_pypiserver, peers
 from tests.bench.peers.report import ORDER
 
 HOST = Path(prepare.__file__).parent
@@ -66,10 +65,21 @@ def test_units_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not [path.name for path in tmp_path.iterdir() if re.search(r"\{\w+\}", path.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("target", [target for target in TARGETS if target.deployed], ids=lambda target: target.key)
-def test_units_of_the_benchmark_are_not_taken_for_deployed_ones(target: Target) -> None:
-    own = [service.unit for peer in PEERS for service in peer.services]
-    assert not [unit for unit in own if any(fnmatch.fnmatch(unit, pattern) for pattern in target.deployed)]
+def test_deployed_services_are_found_whatever_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = {
+        "bench-limit.service": "/run/systemd/system/bench-limit.service",
+        "dbus.service": "/usr/lib/systemd/system/dbus.service",
+        "nginx.service": "/lib/systemd/system/nginx.service",
+        "some-verifier.service": "/etc/systemd/system/some-verifier.service",
+    }
+
+    def systemctl(verb: str, *_arguments: str) -> str:
+        if verb == "list-units":
+            return "".join(f"{unit} loaded active running Something\n" for unit in units)
+        return "\n".join(f"Id={unit}\nFragmentPath={path}\n" for unit, path in units.items())
+
+    monkeypatch.setattr("tests.bench.peers.host.services.systemctl", systemctl)
+    assert services.deployed() == ["nginx.service", "some-verifier.service"]
 
 
 def test_limit_has_the_tls_policy_of_the_deployed_sites(tmp_path: Path) -> None:

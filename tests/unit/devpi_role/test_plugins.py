@@ -118,3 +118,39 @@ print(json.dumps([len(begun), answers, sorted(path.name for path in folder.rglob
         [*full, *full, "OperationalError", "PermissionError"],
         ["b.whl-somebody-tmp", "c.whl"],
     ]
+
+
+def test_a_page_says_how_long_it_may_be_kept() -> None:
+    program = """
+import gzip, json
+from pyramid.request import Request
+from pyramid.response import Response
+from pyindex_devpi.mirrors import FAILED
+from pyindex_devpi.pages import HEADER, LEFT, LONGEST_SECONDS, tween
+
+def answer(path="/u/i/+simple/p/", status=200, asked={HEADER: "3000"}, size=2000, method="GET", **environ):
+    body = [b"x" * 500] * (size // 500)
+    page = Response(app_iter=iter(body), status=status, content_type="text/html")
+    page.cache_expires()
+    request = Request.blank(path, method=method, headers=asked, environ=environ)
+    said = tween(lambda request: page, None)(request)
+    content = b"".join(said.app_iter)
+    whole = len(gzip.decompress(content) if said.content_encoding else content) == size
+    kept = said.headers.get(HEADER)
+    return [kept, bool(said.etag), said.content_encoding, "Cache-Control" not in said.headers, whole]
+
+packed = {HEADER: "3000", "Accept-Encoding": "gzip"}
+print(json.dumps([
+    answer() == [str(LONGEST_SECONDS), True, None, True, True],
+    answer("/u/i/+simple/") == [str(LONGEST_SECONDS), True, None, True, True],
+    answer(asked=packed) == [str(LONGEST_SECONDS), True, "gzip", True, True],
+    answer(asked=packed, size=20000) == [str(LONGEST_SECONDS), True, "gzip", True, True],
+    answer(**{LEFT: 17.9}) == ["17", True, None, True, True],
+    # Not for long enough, the upstream fails, too large, none of these pages, nobody asks
+    [answer(**{LEFT: 0.9})[0], answer(**{FAILED: "down"})[0], answer(status=404)[0]],
+    answer(size=5000), answer(asked=packed, size=50000)[0::4], answer("/u/i/p"), answer(asked={}), answer(method="HEAD")[0],
+]))
+"""
+    no = [None, False, None, False, True]
+    kept, none = [True] * 5, [None] * 3
+    assert run(program) == [*kept, none, no, [None, True], no, no, None]

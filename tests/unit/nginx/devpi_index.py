@@ -82,6 +82,7 @@ def site_of(devpi: Devpi, certificates: Certificates, *, lockdown: bool) -> dict
         "devpi_https_port": https_port,
         "devpi_socket": str(devpi.socket),
         "devpi_server_dir": str(devpi.server_dir),
+        "devpi_generations_file": str(devpi.generations),
         "devpi_lockdown": lockdown,
         "devpi_tls_certificate": str(certificates.certificate),
         "devpi_tls_key": str(certificates.key),

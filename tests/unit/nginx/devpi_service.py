@@ -9,6 +9,7 @@ import http.server
 import io
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.devpi_server import install
@@ -37,16 +38,54 @@ if {lockdown} is False:
 runpy.run_module("pyindex_devpi.serve", run_name="__main__", alter_sys=True)
 """
 
+Listener = socket.socket
+
 
 @dataclass
 class Devpi:
     """A running server: its folders, its socket, and what the tests look for in it."""
 
     folder: Path
+    command: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    listener: Listener | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, on the socket that listens already, and wait until it answers."""
+        assert self.listener
+        # systemd passes the socket as descriptor 3
+        shell = f'LISTEN_PID=$$ exec "$0" "$@" 3<&{self.listener.fileno()}'
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["bash", "-c", shell, *self.command],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                pass_fds=(self.listener.fileno(),),
+            )
+        wait_for(self, self.process)
+
+    def kill(self) -> None:
+        """End the server at once."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the server as systemd does."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(60)
 
     @property
     def socket(self) -> Path:
         return self.folder / "devpi.sock"
+
+    @property
+    def generations(self) -> Path:
+        """Where the server says what has changed."""
+        return self.folder / "state" / "generations"
 
     @property
     def server_dir(self) -> Path:
@@ -142,11 +181,16 @@ def release_fields(name: str, version: str, action: str = "file_upload") -> dict
 
 @contextmanager
 def upstream(files: Mapping[str, tuple[str, bytes]]) -> Iterator[str]:
-    """A small index with one file a project; yields its URL."""
+    """A small index with one file a project, which may change; yields its URL.
+
+    For a project whose file has no name there is no answer.
+    """
 
     class Pages(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.strip("/").split("/")
+            if parts[-1] in files and not files[parts[-1]][0]:
+                return
             if parts[0] == "files":
                 body, kind = files[parts[1]][1], "application/octet-stream"
             elif len(parts) == 1:
@@ -183,29 +227,30 @@ def devpi_server(folder: Path, *, lockdown: bool, plugins: Path | None = None) -
     options = ["--serverdir", devpi.server_dir, "--documentation-path", devpi.server_dir / "+docs"]
     options += ["--restrict-modify", "root", "--indexer-backend", "null", "--role", "primary", "--threads", "8"]
     options += ["--outside-url", "https://elsewhere.pyindex.test"]
-    start = START.format(lockdown=lockdown)
-    environment = {
+    # Logins outlive a server
+    secret = folder / "secret"
+    secret.write_bytes(secrets.token_hex(32).encode())
+    secret.chmod(0o600)
+    options += ["--secretfile", secret, "--argon2-memory-cost", "8192", "--argon2-parallelism", "1"]
+    options += ["--argon2-time-cost", "1"]
+    devpi.command = [str(programs / "python"), "-c", START.format(lockdown=lockdown), *map(str, options)]
+    devpi.environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(str(path) for path in (SOURCES, plugins) if path),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "RUNTIME_DIRECTORY": str(devpi.generations.parent),
     }
-    with socket.socket(socket.AF_UNIX) as listener, (folder / "log").open("wb") as log:
-        listener.bind(str(devpi.socket))
-        listener.listen(128)
+    devpi.generations.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as devpi.listener:
+        devpi.listener.bind(str(devpi.socket))
+        devpi.listener.listen(128)
         devpi.socket.chmod(0o666)
-        # systemd passes the socket as descriptor 3
-        shell = f'LISTEN_PID=$$ exec "$0" "$@" 3<&{listener.fileno()}'
-        command = ["bash", "-c", shell, programs / "python", "-c", start, *options]
-        server = subprocess.Popen(
-            [str(part) for part in command], env=environment, stdout=log, stderr=log, pass_fds=(listener.fileno(),)
-        )
-    try:
-        wait_for(devpi, server)
-        yield devpi
-    finally:
-        server.terminate()
-        server.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            devpi.start()
+            yield devpi
+        finally:
+            devpi.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(devpi: Devpi, server: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ import http.client
 import http.server
 import json
 import os
+import random
 import shutil
 import socket
 import socketserver
@@ -17,8 +18,8 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ import pytest
 
 from tests.unit.nginx.rendering import evaluate
 
-LUA_MODULES = [Path("/usr/lib/nginx/modules") / name for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
+MODULES = Path("/usr/lib/nginx/modules")
+LUA_MODULES = [MODULES / name for name in ("ndk_http_module.so", "ngx_http_lua_module.so")]
+PERL_MODULES = [MODULES / "ngx_http_perl_module.so"]
 
 Site = Mapping[str, Any]
 
@@ -35,9 +38,10 @@ Site = Mapping[str, Any]
 def require_nginx() -> str:
     """Return the path of nginx; fail the test with what to install when it is missing."""
     path = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if path is None or not all(module.is_file() for module in LUA_MODULES):
+    if path is None or not all(module.is_file() for module in LUA_MODULES + PERL_MODULES):
         pytest.fail(
-            "These tests let nginx judge our configuration; install: apt-get install nginx libnginx-mod-http-lua",
+            "These tests let nginx judge our configuration; install: "
+            "apt-get install nginx libnginx-mod-http-lua libnginx-mod-http-perl",
             pytrace=False,
         )
     return path
@@ -84,6 +88,10 @@ class Front:
             "__nginx_directory": str(self.configuration),
             "__nginx_pid_file": str(self.folder / "nginx.pid"),
             "__nginx_log_directory": str(self.folder),
+            "__nginx_verifier_unit": str(self.folder / "nginx-verifier.service"),
+            "__nginx_perl_module": str(self.configuration / "modules-enabled" / "scripts.conf"),
+            "__nginx_login_cache": str(self.folder / "logins"),
+            "__nginx_verifier_runtime": str(self.folder / "verifier"),
             # Not more than a test may open
             "__nginx_open_files": 1024,
         }
@@ -95,7 +103,8 @@ class Front:
 
     def files(self) -> dict[str, str]:
         """Return the text of each file that the role writes, by its path."""
-        return {file["path"]: file["content"] for file in self.value("__nginx_files + __nginx_site_files")}
+        every = "__nginx_files + __nginx_site_files + (__nginx_verifier_files if __nginx_credentials_files else [])"
+        return {file["path"]: file["content"] for file in self.value(every)}
 
     def write(self) -> None:
         """Write the files below the folder, and around them what a Debian host has."""
@@ -103,11 +112,13 @@ class Front:
             if Path(path).is_relative_to(self.folder):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).write_text(content, encoding="utf-8")
+        (self.folder / "verifier").mkdir(mode=0o700, exist_ok=True)
         shutil.copy("/etc/nginx/mime.types", self.configuration)
         for name in ("modules-enabled", "sites-enabled"):
             (self.configuration / name).mkdir(exist_ok=True)
-        modules = "".join(f"load_module {module};\n" for module in LUA_MODULES)
-        (self.configuration / "modules-enabled" / "lua.conf").write_text(modules)
+        wanted = LUA_MODULES if self.value("__nginx_lua") else PERL_MODULES
+        modules = "".join(f"load_module {module};\n" for module in wanted)
+        (self.configuration / "modules-enabled" / "scripts.conf").write_text(modules)
         # Folders that anybody who runs the tests can write
         kinds = ("client_body", "proxy", "fastcgi", "scgi", "uwsgi")
         folders = "".join(f"{kind}_temp_path {self.folder / kind};\n" for kind in kinds)
@@ -116,27 +127,68 @@ class Front:
     def command(self, *arguments: str) -> list[str]:
         return [require_nginx(), "-c", str(self.configuration / "nginx.conf"), *arguments]
 
+    def verifier_command(self, *arguments: str) -> list[str]:
+        path = self.configuration / "pyindex" / "verifier" / "nginx.conf"
+        return [require_nginx(), "-e", str(self.verifier_log), "-c", str(path), *arguments]
+
+    @property
+    def verifier_log(self) -> Path:
+        return self.folder / "verifier.log"
+
     def check(self) -> str:
         """Return what ``nginx -t`` complains of; '' = nothing, not even a warning."""
-        done = subprocess.run(self.command("-t", "-q"), check=False, capture_output=True, text=True)
         harmless = "the master process runs with super-user privileges"
-        said = "".join(line for line in (done.stdout + done.stderr).splitlines(True) if harmless not in line)
-        return said or ("" if done.returncode == 0 else f"nginx -t ended with {done.returncode}")
+        said = ""
+        for command in [self.command("-t", "-q"), *([self.verifier_command("-t", "-q")] if self.verifies() else [])]:
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            lines = [line for line in (done.stdout + done.stderr).splitlines(True) if harmless not in line]
+            said += "".join(lines) or ("" if done.returncode == 0 else f"nginx -t ended with {done.returncode}")
+        return said
+
+    def verifies(self) -> bool:
+        """Whether a site has passwords that nginx looks at."""
+        return bool(self.value("__nginx_credentials_files"))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """nginx over the written files, until the end of the with statement."""
-        with subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
+    def running(self, *, verified: bool = True) -> Iterator[None]:
+        """nginx over the written files, and the verifier unless the test has one, until the end of the with statement."""
+        verifier = self.verifying() if verified and self.verifies() else nullcontext()
+        with verifier, subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
             try:
                 port = int(self.sites[0]["https_port"])
-                deadline = time.monotonic() + 10
-                while not answers(port):
-                    assert nginx.poll() is None, (self.folder / "error.log").read_text()
-                    assert time.monotonic() < deadline, "nginx does not listen"
-                    time.sleep(0.05)
+                wait_until(lambda: answers(port), nginx, self.folder / "error.log")
                 yield
             finally:
                 nginx.terminate()
+
+    @contextmanager
+    def verifying(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The verifier over the written files, as its unit starts it, until the end of the with statement."""
+        socket_path = self.folder / "verifier" / "verifier.sock"
+        # The unit's folder is new at each start
+        socket_path.unlink(missing_ok=True)
+        command = self.verifier_command("-g", f"daemon off; user {self.value('nginx_user')};")
+        with self.verifier_log.open("ab") as log, subprocess.Popen(command, stderr=log) as verifier:
+            try:
+                wait_until(lambda: connects(socket_path), verifier, self.verifier_log)
+                yield verifier
+            finally:
+                verifier.terminate()
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for a server to listen; fail with its log when it ends or takes too long."""
+    deadline = time.monotonic() + 10
+    while not ready():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, f"it does not listen: {log.read_text()}"
+        time.sleep(0.02)
+
+
+def connects(path: Path) -> bool:
+    """Whether something listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def answers(port: int) -> bool:
@@ -146,13 +198,12 @@ def answers(port: int) -> bool:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that nothing listens on."""
-    sockets = [socket.socket() for _unused in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
+    """Return ports that nothing listens on, and that the system gives to no connection before we do (ip_local_port_range)."""
+    ports: list[int] = []
+    while len(ports) < number:
+        port = random.randrange(10_000, 32_768)
+        if port not in ports and not answers(port):
+            ports.append(port)
     return ports
 
 
@@ -252,6 +303,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
 class Backend(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
 
 @contextmanager

@@ -274,6 +274,19 @@ def test_failed_logins_are_limited(index: Index) -> None:
         assert client.status("GET", "/owner/dev") == (401 if locked else 200)
 
 
+def test_attempts_at_the_same_time_are_limited(index: Index) -> None:
+    """In whatever a password travels: no more of them are looked at than of those that come one after the other."""
+    document = json.dumps({"user": "reader", "password": "x"}).encode()
+    headers = {**DEVPI_CLIENT, "Content-Type": "application/json"}
+    for path, request in (("/+login", {"body": document, "headers": headers}), ("/owner/dev", {"login": "reader:x"})):
+        client = index.client()
+        method = "POST" if "body" in request else "GET"
+        with ThreadPoolExecutor(20) as pool:
+            statuses = list(pool.map(lambda _number: client.ask(method, path, **request).status, range(40)))  # noqa: B023 - used at once
+        assert 1 <= statuses.count(401) <= LIMIT, statuses
+        assert set(statuses) <= {401, 429}
+
+
 def test_right_logins_and_none_are_not_counted(index: Index) -> None:
     client = index.client()
     right = {**DEVPI_CLIENT, **index.token("reader"), "Content-Type": "application/json"}

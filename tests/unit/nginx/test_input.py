@@ -55,7 +55,20 @@ def checked(**keys: Any) -> dict[str, Any]:
         (place(match="~ ^/p/", files="/srv"), "its match must be a path that ends in /"),
         (place(match="/p/", files="srv"), 'files "srv" of "/p/" must be an absolute path'),
         ({"locations": [{"match": "/"}]}, "says nothing of its readers"),
-        (place(access="public"), "are for sites with a login_check"),
+        (place(access="public"), 'access of "/" is for sites with a login_check'),
+        (place(immutable=True), 'immutable of "/" is for locations with files'),
+        (place(match="/p/", files="/srv", metadata="srv"), 'metadata "srv" of "/p/" must be an absolute path'),
+        (place(match="/p/", metadata="/srv"), 'metadata of "/p/" is that of the files of a location'),
+        (place(match="/p/", pages="srv"), 'pages "srv" of "/p/" must be an absolute path'),
+        (place(match="/p", pages="/srv"), "its match must be a path that ends in /"),
+        (place(match="/p/", pages="/srv", files="/srv"), "has files and pages"),
+        (
+            {"locations": [{"match": f"/{name}/", "readers_file": "", "pages": "/srv"} for name in "ab"]},
+            "more than one location has pages",
+        ),
+        (place(generations="/run/g"), "and the site needs a login_check"),
+        ({**CHECKED, "locations": [{"match": "/", "generations": "g"}]}, 'generations "g" of "/" must be an absolute'),
+        ({**CHECKED, "upstream": "localhost:3141"}, "must be unix:/path/of.sock or an IP address with a port"),
         ({"further_methods": ["PUSH"]}, "further_methods is for sites with a login_check"),
         ({"login_check": CHECK}, "Use access"),
         (checked(uri="check"), 'login_check.uri "check" must be a path'),
@@ -65,6 +78,7 @@ def checked(**keys: Any) -> dict[str, Any]:
         ({**CHECKED, "dropped_headers": ["X:"]}, '"X:" is no name'),
         ({**CHECKED, "backend_files": "docs"}, 'backend_files "docs" must be an absolute path'),
         ({**CHECKED, "further_methods": ["push"]}, "Write it in capital letters"),
+        ({**CHECKED, "locations": [{"match": "/p/", "pages": "/srv"}]}, "are for sites without a login_check"),
         ({**CHECKED, "readers_file": "/etc/readers"}, "have no use where the backend knows the logins"),
         ({**CHECKED, "locations": [{"match": "/", "access": "all"}]}, "must be login, open, public or closed"),
         (
@@ -100,6 +114,10 @@ def test_sites_that_exclude_each_other(tmp_path: Path) -> None:
     ("variables", "words"),
     [
         ({"nginx_failed_logins_per_minute": -1}, "must be 0 or more"),
+        ({"nginx_login_cache_seconds": -1}, "must be 0 (every request asks) to 3600"),
+        ({"nginx_login_cache_seconds": 3601}, "must be 0 (every request asks) to 3600"),
+        ({"nginx_page_cache_mb": 0}, "nginx_page_cache_mb must be 1 or more"),
+        ({"nginx_page_cache_mb": 1, "nginx_page_cache_max_kb": 257}, "from 1 to a quarter of that memory"),
         ({"nginx_worker_processes": "many"}, "must be a number or auto"),
     ],
 )
@@ -108,9 +126,13 @@ def test_bad_variables(variables: dict[str, Any], words: str, tmp_path: Path) ->
 
 
 def test_el_wants_the_limit_switched_off(tmp_path: Path) -> None:
-    assert "Set nginx_failed_logins_per_minute: 0" in Front(tmp_path, [GOOD], family="RedHat").problems()
+    """Where the backend knows the logins; where nginx does, the verifier counts."""
+    locations = [{"match": "/"}]
+    checked = {**GOOD, "login_check": {"uri": "/check"}, "locations": locations}
+    assert "Set nginx_failed_logins_per_minute: 0" in Front(tmp_path, [checked], family="RedHat").problems()
     variables = {"nginx_failed_logins_per_minute": 0}
-    assert Front(tmp_path, [GOOD], variables, family="RedHat").problems() == ""
+    assert Front(tmp_path, [checked], variables, family="RedHat").problems() == ""
+    assert Front(tmp_path, [GOOD], family="RedHat").problems() == ""
 
 
 LISTENERS = [

@@ -123,6 +123,15 @@ def test_a_broken_file_on_the_host_does_not_stop_the_run_that_mends_it(module: M
     assert "etc/conf.d/pyindex-old.conf" not in module.texts()
 
 
+def test_a_file_that_two_patterns_name_is_removed_once(module: Module) -> None:
+    module.applied(module())
+    (module.etc / "conf.d" / "pyindex-old.conf").write_text("old\n")
+    patterns = [str(module.etc / "conf.d" / name) for name in ("pyindex-*.conf", "pyindex-old.conf", "*-old.conf")]
+    done = module(absent=patterns)
+    assert done["changed_files"] == [patterns[1]]
+    assert "etc/conf.d/pyindex-old.conf" not in module.texts()
+
+
 def test_warnings_are_shown(module: Module) -> None:
     shown = json.dumps(module("odd\n")["warnings"])
     assert f"odd in {module.etc}/nginx.conf:1" in shown

@@ -24,6 +24,15 @@ TYPICAL: Site = {
     "readers_file": READERS,
     "locations": [{"match": "= /", "readers_file": "", "writers_file": WRITERS}, FILES, PROXIED],
 }
+# Pages and metadata from disk
+PUBLISHED: Site = {
+    **TYPICAL,
+    "locations": [
+        {"match": "^~ /a/simple/", "readers_file": READERS, "pages": "/srv/pages/simple"},
+        {"match": "/a/p/", "readers_file": "", "files": "/srv/p", "metadata": "/srv/pages/p", "immutable": True},
+        PROXIED,
+    ],
+}
 # A backend that knows the logins
 CHECKED: Site = {
     **{key: value for key, value in TYPICAL.items() if key != "readers_file"},
@@ -74,6 +83,7 @@ CASES: dict[str, tuple[list[Site], dict[str, Any]]] = {
         {"nginx_failed_logins_per_minute": 0},
     ),
     "login check beside passwords": ([TYPICAL, {**CHECKED, "name": "b", "server_name": "other.pyindex.test"}], {}),
+    "published pages": ([PUBLISHED], {}),
     "another port each": (
         [TYPICAL, {**TYPICAL, "name": "tcp", "http_port": 0, "https_port": "own", "upstream": "127.0.0.1:3141"}],
         {},
@@ -151,7 +161,9 @@ def test_http2_is_written_as_each_release_wants_it(tmp_path: Path, certificates:
 
 def test_every_file_says_who_writes_it(tmp_path: Path, certificates: Certificates) -> None:
     files = front_of("typical", tmp_path, certificates).files()
-    assert len(files) == 5
+    assert {"nginx.conf", "00-pyindex.conf", "pyindex-pypiserver.conf", "logins.lua"} <= {
+        Path(path).name for path in files
+    }
     assert all("Managed by Ansible (pyindex.fleet" in text.splitlines()[0] for text in files.values())
 
 
@@ -170,5 +182,6 @@ def test_the_sandbox_leaves_home_readable_only_where_it_must(tmp_path: Path, cer
     front = front_of("typical", tmp_path, certificates)
     drop_in = "/etc/systemd/system/nginx.service.d/pyindex.conf"
     assert "ProtectHome=true\n" in front.files()[drop_in]
-    front.sites[0] = {**front.sites[0], "locations": [{**FILES, "files": "/home/index/packages"}]}
-    assert "ProtectHome=read-only\n" in front.files()[drop_in]
+    for key in ("files", "metadata", "pages"):
+        front.sites[0] = {**front.sites[0], "locations": [{**FILES, key: "/home/index/folder"}]}
+        assert "ProtectHome=read-only\n" in front.files()[drop_in]

@@ -21,4 +21,5 @@ def store(tmp_path: Path) -> PackageStore:
     store = PackageStore(folder, tmp_path / "pages")
     # As after the first reconcile, of an empty folder
     store.publisher.records.set(complete=1)
+    store.publisher.rewrite_list()
     return store

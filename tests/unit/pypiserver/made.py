@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import tarfile
 import zipfile
@@ -42,15 +44,26 @@ def gzip_of(data: bytes) -> bytes:
 def wheel_members(
     name: str = "demo", version: str = "1.0", more: Mapping[str, bytes] | None = None
 ) -> dict[str, bytes]:
-    """Return what a wheel contains."""
+    """Return what a wheel contains; RECORD, if it is not among *more*, names all of it."""
     folder = f"{name}-{version}.dist-info"
-    return {
+    members = {
         f"{name}/__init__.py": b"answer = 42\n" * 40,
         f"{folder}/METADATA": metadata(name, version),
         f"{folder}/WHEEL": b"Wheel-Version: 1.0\n",
-        f"{folder}/RECORD": b"",
         **(more or {}),
     }
+    return {f"{folder}/RECORD": record_of(members, folder), **members}
+
+
+def record_of(members: Mapping[str, bytes], folder: str) -> bytes:
+    """Return the file RECORD, in *folder*, of a wheel with *members* (PEP 376, PEP 427)."""
+    lines = [f"{path},sha256={digest(content)},{len(content)}\n" for path, content in members.items()]
+    return "".join([*lines, f"{folder}/RECORD,,\n"]).encode()
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of *content* as RECORD has it."""
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
 def wheel(name: str = "demo", version: str = "1.0", more: Mapping[str, bytes] | None = None) -> bytes:

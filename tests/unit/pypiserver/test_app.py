@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from urllib.parse import urlencode
 import pytest
 
 from pyindex_pypiserver.app import Index, Settings, application
+from pyindex_pypiserver.reconcile import reconcile
 from pyindex_pypiserver.storage import PackageStore
 from tests.unit.pypiserver.made import sdist, tar_of, wheel
 
@@ -509,3 +511,19 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
         tmp_path, tmp_path / "pages", "/python", overwrite=True, removal=False, max_upload_bytes=3 * 2**20
     )
     assert list((tmp_path / ".incoming").glob("*.part")) == []
+
+
+def test_pages_that_are_being_made_are_not_missing(client: Client, store: PackageStore) -> None:
+    shutil.rmtree(store.publisher.pages)
+    for path in ("/simple/", "/simple/demo/"):
+        answer = client.request("GET", path)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+        assert is_one_line(answer)
+    # What is made already is served
+    assert client.upload(WHEEL, wheel()).status == 200
+    assert client.request("GET", "/simple/demo/").status == 200
+    assert client.request("GET", "/simple/other/").status == 503
+    assert client.request("GET", "/simple/").status == 503
+    reconcile(store.publisher)
+    assert client.request("GET", "/simple/").status == 200
+    assert client.request("GET", "/simple/other/").status == 404

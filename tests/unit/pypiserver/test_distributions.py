@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from pyindex_pypiserver import distributions
+from pyindex_pypiserver import tars, wheels, zips
 from pyindex_pypiserver.distributions import DistributionError, check_file, compare_form, parse_name
 from tests.unit.pypiserver.made import gzip_of, metadata, sdist, sdist_members, tar_of, wheel, wheel_members, zip_of
 
@@ -132,19 +132,19 @@ def test_long_names_of_the_metadata_are_read_in_every_tar_format() -> None:
         (WHEEL, wheel("demo", "1.1"), "contains 'demo 1.1'"),
         (WHEEL, zip_of({"demo/__init__.py": b""}), "0 folders .dist-info"),
         (WHEEL, zip_of({**wheel_members(), **wheel_members("other")}), "2 folders .dist-info"),
-        (WHEEL, zip_of({k: v for k, v in wheel_members().items() if "RECORD" not in k}), "0 files RECORD"),
+        (WHEEL, zip_of({k: v for k, v in wheel_members().items() if "RECORD" not in k}), "no file RECORD"),
         (
             WHEEL,
-            zip_of({**wheel_members(), "demo-1.0.dist-info/METADATA": metadata("other", "1.0")}),
+            zip_of(wheel_members(more={"demo-1.0.dist-info/METADATA": metadata("other", "1.0")})),
             "'other', not demo",
         ),
         (
             WHEEL,
-            zip_of({**wheel_members(), "demo-1.0.dist-info/METADATA": metadata("demo", "2")}),
+            zip_of(wheel_members(more={"demo-1.0.dist-info/METADATA": metadata("demo", "2")})),
             "version '2', not 1.0",
         ),
-        (WHEEL, zip_of({**wheel_members(), "demo-1.0.dist-info/METADATA": b"\x00\xff"}), "0 fields Name"),
-        (WHEEL, zip_of({**wheel_members(), "demo-1.0.dist-info/METADATA": b"Name: demo\nName: x\n"}), "2 fields Name"),
+        (WHEEL, wheel(more={"demo-1.0.dist-info/METADATA": b"\x00\xff"}), "0 fields Name"),
+        (WHEEL, wheel(more={"demo-1.0.dist-info/METADATA": b"Name: demo\nName: x\n"}), "2 fields Name"),
         (WHEEL, zip_of(wheel_members(), zipfile.ZIP_LZMA), "neither stored nor deflated"),
         (WHEEL, wheel(more={"../evil.py": b""}), "outside its own folder"),
         (WHEEL, wheel(more={"/etc/cron.d/evil": b""}), "outside its own folder"),
@@ -184,16 +184,17 @@ def test_a_gzip_bomb_is_refused_before_it_grows() -> None:
 
 
 def test_metadata_is_read_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributions, "MAX_METADATA_BYTES", 1000)
+    for module in (wheels, tars):
+        monkeypatch.setattr(module, "MAX_METADATA_BYTES", 1000)
     huge = metadata("demo", "1.0") + bytes(10_000)
     with pytest.raises(DistributionError, match="over 1000 bytes"):
-        check(WHEEL, zip_of({**wheel_members(), "demo-1.0.dist-info/METADATA": huge}))
+        check(WHEEL, wheel(more={"demo-1.0.dist-info/METADATA": huge}))
     with pytest.raises(DistributionError, match="over 1000 bytes"):
         check(SDIST, sdist(more={"demo-1.0/PKG-INFO": huge}))
 
 
 def test_an_extended_header_is_read_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributions, "MAX_METADATA_BYTES", 100_000)
+    monkeypatch.setattr(tars, "MAX_METADATA_BYTES", 100_000)
     for tar_format in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         check(SDIST, tar_of({"demo-1.0/" + "long/" * 1_000: b"", **sdist_members()}, tar_format))
         with pytest.raises(DistributionError, match="over 100000 bytes"):
@@ -201,7 +202,8 @@ def test_an_extended_header_is_read_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributions, "MAX_MEMBERS", 50)
+    for module in (zips, tars):
+        monkeypatch.setattr(module, "MAX_MEMBERS", 50)
     many = {f"demo-1.0/{number}.py": b"" for number in range(60)}
     with pytest.raises(DistributionError, match="more than 50 members"):
         check(WHEEL, wheel(more=many))
@@ -246,6 +248,72 @@ def test_links_and_folders_have_no_content() -> None:
         info.size = len(metadata("demo", "1.0"))
         archive.addfile(info, io.BytesIO(metadata("demo", "1.0")))
     check(SDIST, data.getvalue())
+
+
+def tar_with(kind: bytes, path: str, target: str = "", pax: dict[str, str] | None = None) -> bytes:
+    """Return a source distribution with a member of another *kind* than a file."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in sdist_members().items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        info = tarfile.TarInfo(path)
+        info.type, info.linkname, info.pax_headers = kind, target, pax or {}
+        archive.addfile(info)
+    return gzip_of(data.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "target"),
+    [
+        (tarfile.SYMTYPE, "demo-1.0/link", "PKG-INFO"),
+        (tarfile.SYMTYPE, "demo-1.0/src/link", "../PKG-INFO"),
+        (tarfile.SYMTYPE, "demo-1.0/link", "nowhere"),
+        (tarfile.SYMTYPE, "demo-1.0/link", "long/" * 50),
+        (tarfile.LNKTYPE, "demo-1.0/link", "demo-1.0/PKG-INFO"),
+    ],
+)
+def test_links_inside_a_source_distribution_are_accepted(kind: bytes, path: str, target: str) -> None:
+    check(SDIST, tar_with(kind, path, target))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "target", "pax", "reason"),
+    [
+        (tarfile.SYMTYPE, "demo-1.0/link", "/etc/passwd", {}, "link that leads outside"),
+        (tarfile.SYMTYPE, "demo-1.0/link", "../../etc", {}, "link that leads outside"),
+        (tarfile.SYMTYPE, "link", "..", {}, "link that leads outside"),
+        (tarfile.SYMTYPE, "demo-1.0/link", "../" * 50 + "etc", {}, "link that leads outside"),
+        (tarfile.LNKTYPE, "demo-1.0/link", "../etc/passwd", {}, "link that leads outside"),
+        (tarfile.LNKTYPE, "demo-1.0/link", "/etc/passwd", {}, "link that leads outside"),
+        (tarfile.CHRTYPE, "demo-1.0/null", "", {}, "neither file nor folder nor link"),
+        (tarfile.BLKTYPE, "demo-1.0/disk", "", {}, "neither file nor folder nor link"),
+        (b"?", "demo-1.0/unknown", "", {}, "neither file nor folder nor link"),
+        (tarfile.FIFOTYPE, "demo-1.0/pipe", "", {}, "neither file nor folder nor link"),
+        (tarfile.REGTYPE, "demo-1.0/x", "", {"path": "/etc/passwd"}, "outside its own folder"),
+        (tarfile.REGTYPE, "demo-1.0/x", "", {"path": "demo-1.0/\0x"}, "control characters"),
+        (tarfile.REGTYPE, "demo-1.0/x", "", {"size": "1000000"}, "sparse or huge"),
+        (tarfile.REGTYPE, "demo-1.0/x", "", {"GNU.sparse.realsize": "1000000"}, "sparse or huge"),
+    ],
+)
+def test_what_leads_out_of_a_source_distribution_is_refused(
+    kind: bytes, path: str, target: str, pax: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(DistributionError, match=reason):
+        check(SDIST, tar_with(kind, path, target, pax))
+
+
+def test_a_header_for_all_members_names_none_of_them() -> None:
+    for keyword, accepted in (("comment", True), ("path", False)):
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT, pax_headers={keyword: "x"}) as archive:
+            for name, content in sdist_members().items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        with contextlib.nullcontext() if accepted else pytest.raises(DistributionError, match="one name for all"):
+            check(SDIST, gzip_of(data.getvalue()))
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pyindex_pypiserver.reconcile import reconcile
 from pyindex_pypiserver.storage import PackageStore
+from pyindex_pypiserver.yank import yank
 from tests.unit.pypiserver.made import sdist, wheel
-from tests.unit.pypiserver.published import leftovers, served, shown
+from tests.unit.pypiserver.published import leftovers, publish, served, shown
 from tests.unit.pypiserver.test_app import BOUNDARY, form
 
 # More of them: PYINDEX_KILLS=300
@@ -151,6 +154,72 @@ def test_a_reconcile_that_is_killed_leaves_nothing_that_the_next_one_does_not_me
     assert reconcile(store.publisher).problems == []
     assert set(shown(store)) == set(store.files())
     assert leftovers(store) == []
+
+
+STEPS = ("write", "fsync", "rename", "replace", "mkdir", "utime", "link", "fchmod", "unlink", "rmdir", "open", "close")
+ACTIONS: dict[str, Callable[[PackageStore], object]] = {
+    "a new project": lambda store: publish(store, "new-1.0-py3-none-any.whl", wheel("new")),
+    "a release of an old one": lambda store: publish(store, "demo-2.0-py3-none-any.whl", wheel("demo", "2.0")),
+    "a removal": lambda store: store.remove(["demo-1.0.tar.gz"]),
+    "a removal of all": lambda store: store.remove(["other-1.0.tar.gz"]),
+    "a withdrawal": lambda store: yank(store.publisher, "demo", "1.0", "broken"),
+}
+
+
+def killed_at(step: int, store: PackageStore, action: Callable[[PackageStore], object]) -> bool:
+    """Let a process of its own do *action* and kill it before its call number *step* to the system."""
+    store.publisher.records.close()
+    process = os.fork()
+    if process == 0:
+        left = step
+
+        def around(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments, **options)
+
+            return call
+
+        try:
+            for name in STEPS:
+                setattr(os, name, around(getattr(os, name)))
+            action(store)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_process_that_is_killed_at_any_step_leaves_what_was_there(store: PackageStore, action: str) -> None:
+    publish(store, "other-1.0.tar.gz", sdist("other"))
+    publish(store, "demo-1.0.tar.gz", sdist())
+    publish(store, "demo-1.0-py3-none-any.whl", wheel())
+    before = shown(store)
+    step = 0
+    while killed_at(step := step + 1, store, ACTIONS[action]):
+        # What is shown is whole, before anything is mended
+        found = served(store)
+        if "removal" not in action:
+            assert before.items() <= found.items(), step
+        report = reconcile(store.publisher, processes=1)
+        assert report.problems == []
+        assert set(shown(store)) == set(store.files()), step
+        store.clean()
+        assert leftovers(store) == []
+        # As it was, for the next step
+        for name in set(store.files()) - set(before):
+            store.remove([name])
+        for name, data in (("other-1.0.tar.gz", sdist("other")), ("demo-1.0.tar.gz", sdist())):
+            if name not in set(store.files()):
+                publish(store, name, data)
+        with contextlib.suppress(ValueError):
+            yank(store.publisher, "demo", "1.0", None)
+        assert shown(store) == before, step
+    assert step > 10
+    assert shown(store) != before or action == "a withdrawal"
 
 
 @pytest.mark.parametrize("verb", ["reconcile", "yank", "unyank", "watch"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote
@@ -205,8 +206,10 @@ def test_no_page_holds_anything_unescaped() -> None:
                 "data-dist-info-metadata": file.metadata_sha256 and f"sha256={file.metadata_sha256}",
                 "data-yanked": file.yanked,
             }
-            assert {name: " ".join((value or "").split()) for name, value in attributes.items()} == {
-                name: " ".join(value.split()) for name, value in expected.items() if value is not None
+            assert {name: value or "" for name, value in attributes.items()} == {
+                name: re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", " ".join(value.split()))
+                for name, value in expected.items()
+                if value is not None
             }
         content = json.loads(project_json("demo", files))
         for file, entry in zip(files, content["files"], strict=True):
@@ -215,6 +218,23 @@ def test_no_page_holds_anything_unescaped() -> None:
             assert entry.get("yanked") == (None if file.yanked is None else file.yanked or True)
 
     hypothesis.given(files)(check)()
+
+
+def test_no_project_list_holds_anything_unescaped() -> None:
+    hypothesis = pytest.importorskip("hypothesis")
+
+    def check(names: list[str]) -> None:
+        joined = "\n".join(names)
+        page = Links(list_html(joined))
+        assert set(page.tags) <= {"html", "head", "meta", "title", "body", "h1", "a", "br"}
+        assert [attributes["href"] for _text, attributes in page.links] == [f"{name}/" for name in names]
+        assert [project["name"] for project in json.loads(list_json(joined))["projects"]] == names
+
+    # Names are normalised before they come here; these need not be
+    text = hypothesis.strategies.text(
+        hypothesis.strategies.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1
+    )
+    hypothesis.given(hypothesis.strategies.lists(text, max_size=6))(check)()
 
 
 def test_any_accept_header_is_answered() -> None:

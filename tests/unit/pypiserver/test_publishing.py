@@ -71,6 +71,7 @@ def test_pages_can_be_read_by_the_group_of_their_folder_and_by_nobody_else(tmp_p
             os.chown(tmp_path / name, -1, 4242)
         (tmp_path / name).chmod(0o2750)
     store = PackageStore(tmp_path / "packages", tmp_path / "pages")
+    reconcile(store.publisher)
     publish(store, WHEEL, wheel())
     paths = [*store.publisher.simple.rglob("*"), store.publisher.simple, *store.publisher.metadata.rglob("*")]
     assert len(paths) > 6
@@ -306,6 +307,46 @@ def test_an_upload_after_pages_were_removed_by_hand_loses_nothing(store: Package
     assert sorted(shown(store)) == [WHEEL, SDIST, "other-1.0.tar.gz"]
 
 
+def test_there_is_no_list_before_there_is_a_page_of_each_project(store: PackageStore) -> None:
+    """A web server takes the list for the sign that a page that is missing is one of no project."""
+    publish(store, "other-1.0.tar.gz", sdist("other"))
+    shutil.rmtree(store.publisher.pages)
+    publish(store, WHEEL, wheel())
+    assert list(page(store, "demo")) == [WHEEL]
+    assert not store.publisher.is_whole
+    assert list(store.publisher.simple.glob("index.*")) == []
+    reconcile(store.publisher)
+    assert projects(store) == ["demo", "other"]
+
+
+def test_a_list_is_whole_also_when_the_records_were_lost(store: PackageStore) -> None:
+    publish(store, "other-1.0.tar.gz", sdist("other"))
+    shutil.rmtree(store.publisher.pages / ".state")
+    publish(store, WHEEL, wheel())
+    assert projects(store) == ["demo", "other"]
+    store.remove([WHEEL])
+    assert projects(store) == ["other"]
+    reconcile(store.publisher)
+    assert list(shown(store)) == ["other-1.0.tar.gz"]
+
+
+def test_a_reconcile_writes_the_list_last(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        (store.root / f"p{number}-1.tar.gz").write_bytes(sdist(f"p{number}", "1"))
+    shutil.rmtree(store.publisher.pages)
+    order = []
+
+    class Watched(publishing.NewPages):
+        def __init__(self, folder: Path, *arguments: Any, **options: Any) -> None:
+            order.append(folder.name)
+            super().__init__(folder, *arguments, **options)
+
+    monkeypatch.setattr(publishing, "NewPages", Watched)
+    reconcile(store.publisher, processes=1)
+    assert sorted(order[:-1]) == ["p0", "p1", "p2"]
+    assert order[-1] == "simple"
+
+
 def test_a_damaged_database_is_made_anew(store: PackageStore) -> None:
     publish(store, WHEEL, wheel())
     store.publisher.records.close()
@@ -345,12 +386,17 @@ def test_requires_python_is_any_text_and_stays_text(store: PackageStore, text: b
     assert (store.publisher.metadata / f"{WHEEL}.metadata").read_bytes() == content
 
 
-@pytest.mark.parametrize("record", [b"", b"\xff\x00", b"demo/__init__.py,sha256=wrong,1\n../../etc/passwd,,\n" * 1000])
-def test_a_record_that_lies_is_for_installers_to_judge(store: PackageStore, record: bytes) -> None:
-    """The file is served as it is; nothing here trusts what it lists."""
+@pytest.mark.parametrize(
+    "record", [b"", b"\xff\x00", b"demo/__init__.py,sha256=wrong,480\n", b"../../etc/passwd,,\n" * 1000]
+)
+def test_a_record_that_lies_is_refused_whatever_way_the_file_came(store: PackageStore, record: bytes) -> None:
     data = zip_of(wheel_members(more={"demo-1.0.dist-info/RECORD": record}))
-    assert publish(store, WHEEL, data).read_bytes() == data
-    assert list(shown(store)) == [WHEEL]
+    with pytest.raises(DistributionError, match="RECORD"):
+        publish(store, WHEEL, data)
+    (store.root / WHEEL).write_bytes(data)
+    [problem] = reconcile(store.publisher).problems
+    assert "RECORD" in problem
+    assert shown(store) == {}
 
 
 def test_a_wheel_with_ten_thousand_entries_is_published(store: PackageStore) -> None:

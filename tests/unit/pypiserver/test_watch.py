@@ -147,8 +147,6 @@ def test_more_events_than_the_kernel_keeps_lead_to_a_look_at_everything(
 def test_many_changes_at_once_are_left_to_a_reconcile(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(store.publisher)
     watch._reconciled = time.monotonic()
-    (store.publisher.simple).mkdir(parents=True)
-    (store.publisher.simple / "index.html").touch()
     calls = []
     monkeypatch.setattr("pyindex_pypiserver.watch._MANY", 3)
     monkeypatch.setattr(watch, "reconcile", lambda: calls.append("reconcile"))
@@ -160,6 +158,31 @@ def test_many_changes_at_once_are_left_to_a_reconcile(store: PackageStore, monke
         (store.root / "demo-9.tar.gz").write_bytes(b"x")
         watch.step(events)
     assert calls == ["reconcile", "publish 1"]
+
+
+def test_a_folder_of_pages_that_it_cannot_make_again_ends_it(
+    store: PackageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sandbox the folder's name leads to nothing once it was removed, until the service starts again."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    folder = tmp_path / "sandbox"
+    watch = Watch(PackageStore(store.root, folder / "pages").publisher)
+    watch.reconcile()
+    shutil.rmtree(folder)
+    folder.write_text("no folder can be made in a file")
+    with pytest.raises(SystemExit, match="was removed or is read-only now: starting again"):
+        watch.reconcile()
+
+
+def test_a_folder_of_pages_that_never_could_be_written_does_not_end_it(
+    store: PackageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would start again and again."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    (tmp_path / "file").touch()
+    watch = Watch(PackageStore(store.root, tmp_path / "file" / "pages").publisher)
+    watch.reconcile()
+    assert watch._pause > 1
 
 
 def test_a_long_list_is_compressed_when_all_is_quiet(store: PackageStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +201,10 @@ def test_a_long_list_is_compressed_when_all_is_quiet(store: PackageStore, monkey
 
 
 def test_hidden_and_odd_names_are_passed_over(store: PackageStore) -> None:
+    before = set(store.publisher.simple.iterdir())
     Watch(store.publisher).publish([".incoming", ".x-1.0.tar.gz", "b\udcff-1.tar.gz", "notes.txt", "a b-1.tar.gz"])
-    assert not (store.publisher.simple).exists()
+    assert projects(store) == []
+    assert set(store.publisher.simple.iterdir()) == before
 
 
 def test_a_file_that_is_damaged_is_named_once(store: PackageStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyindex_pypiserver import unyank, yank
+from pyindex_pypiserver import unyank, yank, yanks
 from pyindex_pypiserver.reconcile import reconcile
 from pyindex_pypiserver.storage import PackageStore
 from tests.unit.pypiserver.made import sdist, wheel
@@ -137,3 +137,17 @@ def test_the_folders_come_from_the_environment(
     assert len(yanked(filled)) == 2
     assert unyank.main(["my-demo", "1.0"]) == 0
     assert yanked(filled) == {}
+
+
+def test_what_is_withdrawn_is_listed(filled: PackageStore, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["--packages-dir", str(filled.root), "--pages-dir", str(filled.publisher.pages)]
+    assert yanks.main(folders) == 0
+    assert capsys.readouterr().out == ""
+    command(filled, "my-demo", "1.1")
+    command(filled, "my-demo", "1.0", "broken on \n Windows")
+    capsys.readouterr()
+    assert yanks.main(folders) == 0
+    assert capsys.readouterr().out == "my-demo 1 broken on Windows\nmy-demo 1.1 (no reason given)\n"
+    (filled.root / ".yanked" / "my-demo.json").write_text("{ half")
+    assert yanks.main(folders) == 1
+    assert "my-demo.json is damaged" in capsys.readouterr().err

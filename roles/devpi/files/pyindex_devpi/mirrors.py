@@ -37,7 +37,8 @@ def devpiserver_pyramid_configure(config: object, pyramid_config: Configurator) 
 
 def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that notes with the request that the upstream did not answer."""
-    if hasattr(method, "__wrapped__"):
+    # Passed on to what other plugins make of it
+    if hasattr(method, "is_remembering"):
         return method
 
     @wraps(method)
@@ -52,12 +53,13 @@ def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
                 request.environ[FAILED] = f"{self.name} could not ask its upstream for {project}: {error}"
             raise
 
+    get_simplelinks_perstage.is_remembering = True  # type: ignore[attr-defined]
     return get_simplelinks_perstage
 
 
 def complete(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that gives all projects of an upstream whose list has not changed."""
-    if hasattr(method, "__wrapped__"):
+    if hasattr(method, "is_complete"):
         return method
 
     @wraps(method)
@@ -65,6 +67,7 @@ def complete(method: Callable[..., Any]) -> Callable[..., Any]:
         projects, stale = method(self, timeout=timeout)
         return (projects if stale else self.cache_projectnames.get()), stale
 
+    update_projects.is_complete = True  # type: ignore[attr-defined]
     return update_projects
 
 

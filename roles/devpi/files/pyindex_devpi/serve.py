@@ -14,7 +14,7 @@ import waitress
 from devpi_server.main import CommandRunner, _main
 from waitress.server import create_server
 
-from pyindex_devpi import disk, documentation, logins, mirrors, releases
+from pyindex_devpi import disk, documentation, generations, logins, mirrors, pages, passwords, releases
 
 # The first socket that systemd passes (sd_listen_fds(3))
 LISTEN_FD = 3
@@ -62,7 +62,7 @@ if __name__ == "__main__":
     waitress.serve = service.serve
     signal.signal(signal.SIGTERM, service.stop)
     with CommandRunner() as runner:
-        for plugin in (disk, documentation, logins, mirrors, releases):
+        for plugin in (disk, documentation, generations, logins, mirrors, pages, passwords, releases):
             runner.pluginmanager.register(plugin)
         runner.return_code = _main(runner.pluginmanager, ["devpi-server", *sys.argv[1:]])
     # After a regular end it is no number

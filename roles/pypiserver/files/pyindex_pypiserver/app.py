@@ -23,7 +23,8 @@ from pypiserver.bottle_wrapper import response as bottle_response
 from pypiserver.config import Config
 
 from . import pypiserver_version
-from .distributions import DistributionError, compare_form, shorten
+from .archives import shorten
+from .distributions import DistributionError, compare_form
 from .reading import Content, Published, host_of, origin_of
 from .storage import AlreadyPublishedError, DiskBackend, PackageStore
 from .uploads import Form, Refusal, read_form

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -34,6 +35,7 @@ _HEAD: Final = (
 )
 _FOOT: Final = "</body>\n</html>\n"
 _LAST_TIME: Final = 253_402_300_799
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def _quality(parameters: Sequence[str]) -> float:
 
 @lru_cache(maxsize=4096)
 def _escape(text: str) -> str:
-    # Line ends become blanks: an attribute is one line
-    return html.escape(" ".join(text.split()))
+    # Line ends become blanks: an attribute is one line. No escape stands for a control character
+    return html.escape(_CONTROLS.sub("\ufffd", " ".join(text.split())))
 
 
 @lru_cache(maxsize=16384)

@@ -100,20 +100,27 @@ class Publisher:
         for name in names:
             _remove(f"{self.pages}/{folder}/{name}")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a page of each project: then there is a project list, and else there is none."""
+        return _status(self.simple / PAGES[0]) is not None
+
     def update_list(self, change: int, *, durable: bool) -> None:
         """Write the project list, unless it holds the change number *change* already.
 
         Who waits for another one's writing mostly finds its own change in it: many new projects at
-        once cost one or two writings, whatever threads and processes they come from.
+        once cost one or two writings, whatever threads and processes they come from. While pages are
+        made anew there is no list: a part of it would be taken for all.
         """
         with self.locked("list"):
-            if self.records.get("listed", -1) >= change:
+            if self.records.get("listed", -1) >= change or not (self.records.complete or self.is_whole):
                 return
             # Before the names: what is changed meanwhile is listed, or written by the next one
             changes = self.records.get("changes", 0)
             stamp = _next_stamp(self.simple, self.records.get("list_stamp", 0))
-            sizes = write_pages(self.simple, self._list_pages(), stamp, durable=durable)
-            self.records.set(listed=changes, list_stamp=stamp, list_sizes=sizes)
+            new = NewPages(self.simple, self._list_pages(), stamp, durable=durable)
+            new.place()
+            self.records.set(listed=changes, list_stamp=stamp, list_sizes=new.sizes)
 
     def list_differs(self) -> bool:
         """Return whether the project list on disk is not the one that was written, or is out of date."""
@@ -137,7 +144,7 @@ class Publisher:
                 if sizes[index + 2] == "-" and int(sizes[index]) > _MAX_COMPRESSED_AT_ONCE:
                     data = pages.compressed((self.simple / name).read_bytes()) or b""
                     path = f"{self.simple}/{name}.gz"
-                    _write_new(path, data, _time_of(path, stamp), durable=False)
+                    os.close(_write_new(path, data, _time_of(path, stamp)))
                     _put_in_place(path)
                     sizes[index + 2] = str(len(data))
             self.records.set(list_sizes=" ".join(sizes))
@@ -159,6 +166,10 @@ class Publisher:
 
     def _list_pages(self) -> list[bytes | None]:
         names = self.records.project_names()
+        if not self.records.complete:
+            # Only the records were lost: the pages are there
+            there = {entry.name for entry in os.scandir(self.simple) if entry.is_dir(follow_symlinks=False)}
+            names = "\n".join(sorted(there.union(names.split("\n")) - {""}))
         plain = [pages.list_html(names), pages.list_json(names)]
         return [*plain, *(pages.compressed(page) if len(page) <= _MAX_COMPRESSED_AT_ONCE else None for page in plain)]
 
@@ -181,6 +192,8 @@ class Edit:
         self.added = self.removed = self.repaired = 0
         self._put: dict[str, FileRecord] = {}
         self._dropped: dict[str, FileRecord] = {}
+        # Metadata files that ``commit`` replaces
+        self._metadata: list[str] = []
 
     @property
     def changed(self) -> bool:
@@ -204,7 +217,10 @@ class Edit:
         digest = size = time_ns = None
         if name.is_wheel:
             digest = hashlib.sha256(metadata.content).hexdigest()
-            size, time_ns = _write_metadata(self._metadata_path(name.text), metadata.content)
+            path = self._metadata_path(name.text)
+            size, time_ns, in_place = _write_metadata(path, metadata.content)
+            if not in_place:
+                self._metadata.append(path)
         else:
             _remove(self._metadata_path(name.text))
         self._set(
@@ -266,19 +282,28 @@ class Edit:
 
         Without *with_list* a new project is not on the project list yet.
 
+        All that takes space is written before the first page is replaced, so that a full disk changes none.
         When it raises, the files may be changed back and ``restore`` called.
         """
         publisher, yanked = self.publisher, self._yanked()
         files = self.published
         folder = publisher.simple / self.project
         stamp = _next_stamp(folder, self.before.stamp)
-        sizes = ""
-        if files:
-            sizes = write_pages(folder, self._pages(files, yanked), stamp, durable=durable)
+        new = NewPages(folder, self._pages(files, yanked), stamp, durable=durable) if files else None
+        record = ProjectRecord(self.project, bool(files), stamp, new.sizes if new else "", yanks.text(yanked))
+        try:
+            change = publisher.records.write(record, self._put.values(), self._dropped)
+        except BaseException:
+            if new:
+                new.discard()
+            raise
+        for path in self._metadata:
+            _put_in_place(path)
+        self._metadata = []
+        if new:
+            new.place()
         else:
             remove_pages(folder)
-        record = ProjectRecord(self.project, bool(files), stamp, sizes, yanks.text(yanked))
-        change = publisher.records.write(record, self._put.values(), self._dropped)
         if with_list and record.listed != self.before.listed:
             publisher.update_list(change, durable=durable)
         for name in self._dropped:
@@ -292,6 +317,9 @@ class Edit:
 
     def restore(self, name: str) -> None:
         """After a failed ``commit``: publish what the file *name* is now, as far as that is possible."""
+        for path in self._metadata:
+            with contextlib.suppress(OSError):
+                _remove(_new_name(path))
         try:
             again = Edit(self.publisher, self.project)
             again.drop(name)
@@ -402,28 +430,49 @@ def _normalise(name: str) -> str:
     return name
 
 
-def write_pages(folder: Path, contents: Iterable[bytes | None], stamp: int, *, durable: bool) -> str:
-    """Write the pages *contents* (see PAGES; None for none) into *folder*, each at once; return their sizes."""
-    named = [(f"{folder}/{name}", content) for name, content in zip(PAGES, contents, strict=True)]
-    _make_folder(folder)
-    new = []
-    try:
-        for path, content in named:
-            if content is not None:
-                new.append(path)
-                _write_new(path, content, _time_of(path, stamp), durable=durable)
-    except BaseException:
-        for path in new:
+class NewPages:
+    """Pages that are written to disk, and take their places when ``place`` is called: nothing can be missing then."""
+
+    def __init__(self, folder: Path, contents: Iterable[bytes | None], stamp: int, *, durable: bool) -> None:
+        """Write the pages *contents* (see PAGES; None for none) of *folder*; with *durable* they are on disk."""
+        named = [(f"{folder}/{name}", content) for name, content in zip(PAGES, contents, strict=True)]
+        self.sizes = " ".join("-" if content is None else str(len(content)) for _unused, content in named)
+        self._gone = [path for path, content in named if content is None]
+        self._new: list[str] = []
+        self._folder = folder
+        open_files: list[int] = []
+        try:
+            _make_folder(folder)
+            for path, content in named:
+                if content is not None:
+                    self._new.append(path)
+                    open_files.append(_write_new(path, content, _time_of(path, stamp)))
+            # After the last one is written: the first call mostly brings all of them to disk
+            for descriptor in open_files if durable else ():
+                os.fsync(descriptor)
+        except BaseException:
+            self.discard()
+            raise
+        finally:
+            for descriptor in open_files:
+                os.close(descriptor)
+
+    def place(self) -> None:
+        """Replace what is there."""
+        for path in self._gone:
+            _remove(path)
+        # A compressed copy before the page itself: when that is new, all is
+        for path in reversed(self._new):
+            _put_in_place(path)
+
+    def discard(self) -> None:
+        """Leave what is there as it is."""
+        for path in self._new:
             with contextlib.suppress(OSError):
                 _remove(_new_name(path))
-        raise
-    for path, content in named:
-        if content is None:
-            _remove(path)
-    # A compressed copy before the page itself: when that is new, all is
-    for path in reversed(new):
-        _put_in_place(path)
-    return " ".join("-" if content is None else str(len(content)) for _unused, content in named)
+        # Of a project that is new, and only then empty
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
 
 def remove_pages(folder: Path) -> None:
@@ -490,36 +539,41 @@ def _new_name(path: str) -> str:
     return f"{folder}/.{name}"
 
 
-def _write_new(path: str, content: bytes, mtime_ns: int, *, durable: bool) -> None:
-    """Write what ``_put_in_place`` makes *path*; who holds the lock of the project is the only one to do so."""
+def _write_new(path: str, content: bytes, mtime_ns: int) -> int:
+    """Write what ``_put_in_place`` makes *path*, and return its descriptor.
+
+    Who holds the lock of the project is the only one to do so.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(_new_name(path), flags, FILE_MODE)
     try:
         _write_all(descriptor, content)
         os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        if durable:
-            os.fsync(descriptor)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _write_metadata(path: str, content: bytes) -> tuple[int, int]:
-    """Write a metadata file; return size and time by which it is recognised."""
+def _write_metadata(path: str, content: bytes) -> tuple[int, int, bool]:
+    """Write a metadata file; return size and time by which it is recognised, and whether it is in its place."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         # Where there is none, no page names it yet
         descriptor = os.open(path, flags, FILE_MODE)
     except FileExistsError:
         later = max(time.time_ns(), os.lstat(path).st_mtime_ns + 10**9)
-        _write_new(path, content, later, durable=False)
-        _put_in_place(path)
-        return len(content), later
+        os.close(_write_new(path, content, later))
+        return len(content), later, False
     try:
         _write_all(descriptor, content)
         status = os.fstat(descriptor)
+    except BaseException:
+        _remove(path)
+        raise
     finally:
         os.close(descriptor)
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, True
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

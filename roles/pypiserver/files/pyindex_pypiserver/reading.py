@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from packaging.utils import canonicalize_name
 
-from .distributions import shorten
+from .archives import shorten
 from .pages import CONTENT_TYPES, METADATA_SUFFIX, negotiate
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ Environ = dict[str, Any]
 
 _CHUNK: Final = 2**18
 _BATCH: Final = 1000
+# pip waits so long up to five times: about what the largest index takes
+_RETRY_SECONDS: Final = "10"
 _PROJECT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
 
@@ -107,6 +109,10 @@ class Published:
         answer = _open(self._publisher.simple / project / f"index.{form}", CONTENT_TYPES[form])
         if isinstance(answer, Content):
             answer.headers.append(("Vary", "Accept"))
+        elif not self._publisher.is_whole:
+            # An installer would take "not found" for an answer
+            message = "the pages of this index are being made: try again in a moment"
+            return Plain(HTTPStatus.SERVICE_UNAVAILABLE, message, (("Retry-After", _RETRY_SECONDS),))
         elif project:
             return Plain(HTTPStatus.NOT_FOUND, f"there is no project {shorten(project)} in this index")
         return answer

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .distributions import shorten
+from .archives import shorten
 from .pages import METADATA_SUFFIX
 from .publishing import METADATA, PAGES, SIMPLE, Edit, Publisher, project_of
 from .storage import PackageStore
@@ -66,13 +66,14 @@ def reconcile(publisher: Publisher, *, deep: bool = False, processes: int | None
             report.repaired += edited.repaired
             report.problems += edited.problems
             report.changing += edited.changing
+        # Not in a database that somebody has put in place of the one that was filled
+        if publisher.records.get("reconciling") == token:
+            publisher.records.set(complete=1)
+        # Last: where there is a list, there are all pages
         if publisher.list_differs():
             publisher.rewrite_list()
             report.repaired += 1
         publisher.compress_list()
-        # Not in a database that somebody has put in place of the one that was filled
-        if publisher.records.get("reconciling") == token:
-            publisher.records.set(complete=1)
     # Those of before are still there; what is read now is named by both
     report.problems = sorted({*report.problems, *publisher.records.problems()})
     report.seconds = round(time.monotonic() - began, 3)

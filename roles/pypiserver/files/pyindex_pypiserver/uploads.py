@@ -20,7 +20,8 @@ from multipart import (  # type: ignore[import-untyped]  # it has its types insi
     parse_options_header,
 )
 
-from .distributions import DistributionError, DistributionName, parse_name, shorten
+from .archives import shorten
+from .distributions import DistributionError, DistributionName, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -105,6 +105,7 @@ class Watch:
         self._reconciled = float("-inf")
         self._pause = TICK_SECONDS
         self._unsettled = True
+        self._succeeded = False
         # Files that are still being written: when they were last looked at
         self._pending: dict[str, float] = {}
 
@@ -169,6 +170,9 @@ class Watch:
 
     def reconcile(self) -> None:
         """Look at everything, in another process: its memory is given back."""
+        if self._succeeded and not self._can_write():
+            # In a sandbox it cannot be made again: who starts this program does
+            sys.exit(f"{self.publisher.pages} was removed or is read-only now: starting again")
         program = [sys.executable, "-m", f"{__package__}.reconcile"]
         folders = ["--packages-dir", str(self.publisher.packages), "--pages-dir", str(self.publisher.pages)]
         with subprocess.Popen([*program, *folders], stdin=subprocess.DEVNULL, process_group=0) as process:
@@ -184,9 +188,16 @@ class Watch:
                 raise
         self._reconciled = time.monotonic()
         self._pause = TICK_SECONDS
-        if process.returncode not in (0, 1):
+        if process.returncode in (0, 1):
+            self._succeeded = True
+        else:
             log.error("the reconcile failed (%d)", process.returncode)
             self._pause = PAUSE_SECONDS
+
+    def _can_write(self) -> bool:
+        with contextlib.suppress(OSError):
+            self.publisher.pages.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return os.access(self.publisher.pages, os.W_OK)
 
     def _is_due(self, now: float) -> bool:
         if now - self._reconciled > RECONCILE_SECONDS:

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from . import yanks
-from .distributions import shorten
+from .archives import shorten
 from .reconcile import parser_for, store_for
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Which releases are withdrawn (PEP 592), and why: a small file for each project, beside its packages.
 
-It lies with the packages, since nothing else can say it: a backup of the packages holds it too.
+It lies with the packages, since nothing else can say it: a backup of the packages holds it too. As
+a command it lists them: project, version and reason, one a line.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from packaging.version import Version
@@ -83,3 +85,24 @@ def text(reasons: Mapping[str, str]) -> str:
 def one_line(reason: str) -> str:
     """Return *reason* as UTF-8 can hold it, on one line."""
     return " ".join(reason.split()).encode("utf-8", "replace").decode()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. 1: what is withdrawn of a project cannot be read."""
+    # It needs this module itself
+    from .reconcile import parser_for, store_for
+
+    withdrawn = store_for(parser_for("yanks", __doc__).parse_args(arguments)).publisher.yanks
+    status = 0
+    for project in sorted(withdrawn.projects()):
+        try:
+            for version, reason in withdrawn.of(project).items():
+                print(project, version, reason or "(no reason given)")
+        except (ValueError, OSError) as error:
+            print(f"yanks: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import json
 import secrets
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html.parser import HTMLParser
 from typing import Self
 from urllib.parse import urljoin, urlsplit
@@ -16,10 +18,18 @@ from urllib.parse import urljoin, urlsplit
 HTML = "text/html"
 CONNECT_SECONDS = 5.0
 JSON = "application/vnd.pypi.simple.v1+json"
+# What pip asks for; who asks for HTML alone may be taken for a browser, and be led to a login page
+PIP = f"{JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
 
 
 class ClientError(Exception):
     """The server did not answer, or not as it should; the message says to what."""
+
+
+@cache
+def _trusting(authority: str) -> ssl.SSLContext:
+    """Return what trusts a CA certificate, or the system's. One for all: reading certificates takes a while."""
+    return ssl.create_default_context(cafile=authority or None)
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,12 @@ class Client:
         self.headers = {"Accept": "*/*", **(headers or {})}
         address = (source, 0) if source else None
         if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=authority or None)
             self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self.host, parts.port or 443, timeout=timeout_seconds, source_address=address, context=context
+                self.host,
+                parts.port or 443,
+                timeout=timeout_seconds,
+                source_address=address,
+                context=_trusting(authority),
             )
         else:
             self.connection = http.client.HTTPConnection(
@@ -164,6 +177,14 @@ def targets_of(page: bytes, url: str) -> list[str]:
     parser = _Links(url)
     parser.feed(page.decode(errors="replace"))
     return parser.found
+
+
+def json_files(page: bytes) -> dict[str, str]:
+    """Return the files of a project's page in JSON (PEP 691): name to SHA-256 or ''. No page, no files."""
+    try:
+        return {entry["filename"]: entry["hashes"].get("sha256", "") for entry in json.loads(page)["files"]}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def links(page: bytes, url: str) -> dict[str, str]:

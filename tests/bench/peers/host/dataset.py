@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import os
 import re
 import shutil
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +104,9 @@ class Dataset:
         if stamp.exists() and stamp.read_text() == known:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        projects = [self._make_tiny(self.project(number)) for number in range(self.projects)]
+        self.files.mkdir(parents=True)
+        with ProcessPoolExecutor() as pool:
+            projects = list(pool.map(self._make_tiny, map(self.project, range(self.projects)), chunksize=50))
         for project, size in ((SMALL, SMALL_BYTES), (LARGE, LARGE_BYTES)):
             folder = self._folder(project)
             (folder / wheels.filename(project, "1.0")).write_bytes(wheels.padded(project, "1.0", size))
@@ -113,6 +117,8 @@ class Dataset:
             projects.append(self._describe(folder))
         self._publish("", list_html(projects), list_json(projects))
         stamp.write_text(known)
+        # What is still to be written would be written while something is measured
+        os.sync()
 
     def _folder(self, project: str) -> Path:
         folder = self.files / project
@@ -159,13 +165,14 @@ def normalise(name: str) -> str:
 
 
 def html_page(project: str, files: list[File]) -> str:
-    """Render a project's page (PEP 503, with the attributes of PEP 658 and 714)."""
+    """Render a project's page (PEP 503, with the attributes of PEP 658 and 714): it says what those of ours say."""
     lines = []
     for file in files:
         python = f' data-requires-python="{html.escape(file.requires_python)}"' if file.requires_python else ""
         lines.append(
             f'    <a href="../../files/{project}/{file.name}#sha256={file.sha256}"{python} '
-            f'data-core-metadata="sha256={file.metadata_sha256}">{file.name}</a><br>'
+            f'data-core-metadata="sha256={file.metadata_sha256}" '
+            f'data-dist-info-metadata="sha256={file.metadata_sha256}">{file.name}</a><br>'
         )
     body = "\n".join(lines)
     return (
@@ -185,6 +192,7 @@ def json_page(project: str, files: list[File]) -> str:
             "size": file.size,
             "upload-time": file.uploaded,
             "core-metadata": {"sha256": file.metadata_sha256},
+            "data-dist-info-metadata": {"sha256": file.metadata_sha256},
         }
         | ({"requires-python": file.requires_python} if file.requires_python else {})
         for file in files

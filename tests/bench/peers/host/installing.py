@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -62,6 +63,8 @@ def _install(bench: Bench, target: Target, command: list[str]) -> dict[str, floa
         raise FigureError(f"it failed: {done.stderr.strip()[-600:]}")
     installed = sum(1 for path in place.iterdir() if path.name.endswith(".dist-info"))
     shutil.rmtree(place)
+    if installed != (expected := len(locked())):
+        raise FigureError(f"{installed} packages were installed, not {expected}")
     return {"seconds": seconds, "packages": installed}
 
 
@@ -69,6 +72,11 @@ def names() -> list[str]:
     """Return what is installed, without what it depends on."""
     lines = (REQUIREMENTS / "packages.in").read_text().splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def locked() -> list[str]:
+    """Return all that is installed, but for what only another operating system needs."""
+    return re.findall(r"^([\w.-]+)==\S+ \\$", (REQUIREMENTS / "packages.txt").read_text(), re.MULTILINE)
 
 
 def _netrc(target: Target) -> str:

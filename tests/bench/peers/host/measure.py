@@ -20,7 +20,8 @@ class Series:
     values: list[float] = field(default_factory=list)
     reason: str = ""
     """Why there are no values, or fewer than rounds."""
-    host: str = ""
+    failed: bool = False
+    """Whether that reason is a failure: of the server, or of the time to come to an end."""
 
     @property
     def median(self) -> float | None:
@@ -43,11 +44,11 @@ class Book:
         for figure, value in figures.items():
             self._at(target, work, files, figure).values.append(value)
 
-    def skip(self, target: str, work: str, files: int, reason: str) -> None:
-        """Say why something is not measured, or no further."""
+    def skip(self, target: str, work: str, files: int, reason: str, *, failed: bool = False) -> None:
+        """Say why something is not measured, or no further; `failed`: though it should have been."""
         known = [one for one in self._series.values() if (one.target, one.work, one.files) == (target, work, files)]
         for one in known or [self._at(target, work, files, "")]:
-            one.reason = reason
+            one.reason, one.failed = reason, failed
 
     def find(self, target: str, work: str, files: int, figure: str) -> Series | None:
         return self._series.get((target, work, files, figure))

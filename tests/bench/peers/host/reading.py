@@ -6,48 +6,69 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from . import services, wrk
+from . import checks, services, wrk
 from .bench import Bench, FigureError
-from .clients import HTML, JSON, Client, ClientError, basic, links, login_of
-from .dataset import FILES_A_PROJECT, LARGE, LARGE_BYTES, SMALL, SMALL_BYTES
+from .checks import Check
+from .clients import HTML, JSON, PIP, Client, ClientError, basic, links, login_of
+from .dataset import FILES_A_PROJECT, LARGE, SMALL
 from .measure import percentile
 from .targets import Target
 
 FLOOD_THREADS = 8
 GOOD_CONNECTIONS = 4
+# Of one who tries passwords: the measuring program must not be the load
+FLOOD_SECONDS = 0.04
+# Pages of some projects are a little smaller than that of another
+NEARLY = 0.98
 
 
 def _load(
-    bench: Bench, target: Target, urls: list[str], accept: str = "", size: int = 0, connections: int = wrk.CONNECTIONS
+    bench: Bench,
+    target: Target,
+    urls: list[str],
+    accept: str,
+    check: Callable[[str], Check],
+    *,
+    connections: int = wrk.CONNECTIONS,
+    decides: bool = False,
 ) -> dict[str, float]:
-    """Ask for the URLs in turn for some seconds. `size`: the least bytes of an answer."""
-    headers = {**target.read_headers, "Accept": accept or "*/*"}
-    if bench.slow(target, urls[0], accept):
-        return _one_by_one(bench, target, urls, accept)
+    """Ask for the URLs in turn for some seconds. `check` says what is expected of the answer to a URL; `decides`:
+    a figure to reach comes from it.
+    """
+    seconds = bench.limits.deciding_load_seconds if decides and target.ours else bench.limits.load_seconds
+    headers = {**target.read_headers, "Accept": accept}
+    look = bench.look(target, urls, accept, check)
+    if look.slow:
+        return _one_by_one(bench, target, urls, accept, check, seconds)
     units = bench.units(target)
     before = services.cpu_seconds(units)
     try:
-        load = wrk.run(urls, headers, bench.limits.load_seconds, bench.scratch, connections)
+        load = wrk.run(urls, headers, seconds, bench.scratch, connections)
     except wrk.NoAnswerError:
         bench.remember_slow(urls[0], accept)
         # It still works on what nobody waits for any more
         services.settle(units)
-        return _one_by_one(bench, target, urls, accept)
+        return _one_by_one(bench, target, urls, accept, check, seconds)
     cpu_seconds = services.cpu_seconds(units) - before
-    if load.bytes < size * load.requests:
-        raise FigureError(f"answers of {load.bytes // load.requests} bytes are no whole file of {size}")
+    # wrk counts redirects as successes, and looks at no content
+    if load.bytes < NEARLY * look.size * load.requests:
+        raise FigureError(f"answers of {load.bytes // load.requests} bytes under load, and of {look.size} before")
     return {
         "requests_per_second": load.rate,
         "p50_ms": load.p50_ms,
         "p99_ms": load.p99_ms,
         "cpu_us": cpu_seconds / load.requests * 1e6,
+        "answer_bytes": look.size,
     }
 
 
-def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> dict[str, float]:
+def _one_by_one(
+    bench: Bench, target: Target, urls: list[str], accept: str, check: Callable[[str], Check], seconds: float
+) -> dict[str, float]:
     """Two clients that ask again and again: for servers that take a good part of a second for an answer."""
     units = bench.units(target)
     cpu_before = services.cpu_seconds(units)
@@ -58,11 +79,11 @@ def _one_by_one(bench: Bench, target: Target, urls: list[str], accept: str) -> d
         with bench.client(target) as client:
             for url in itertools.cycle(urls[offset:] + urls[:offset]):
                 before = time.monotonic()
-                status = client.get(url, accept).status
+                answer = client.get(url, accept)
                 times.append((time.monotonic() - before) * 1000)
-                if status != 200:
-                    raise FigureError(f"{url} was answered {status}")
-                if time.monotonic() - started > bench.limits.load_seconds:
+                if said := check(url)(answer) if answer.status == 200 else f"answered {answer.status}":
+                    raise FigureError(f"{url}: {said}")
+                if time.monotonic() - started > seconds:
                     break
         return times
 
@@ -81,42 +102,51 @@ def _pages(bench: Bench, target: Target) -> list[str]:
     return [target.page(project) for project in bench.data.sample()]
 
 
+def _expect_page(bench: Bench, accept: str) -> Callable[[str], Check]:
+    return lambda url: checks.page(bench.data, url, accept)
+
+
 def simple_html(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, _pages(bench, target), accept=HTML)
+    return _load(bench, target, _pages(bench, target), HTML, _expect_page(bench, HTML), decides=True)
 
 
 def simple_json(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, _pages(bench, target), accept=JSON)
+    return _load(bench, target, _pages(bench, target), JSON, _expect_page(bench, JSON), decides=True)
 
 
 def project_list(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, [target.simple_url], accept=HTML)
+    return _load(bench, target, [target.simple_url], HTML, lambda url: checks.project_list(bench.data, url))
 
 
 def download_small(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, [bench.file_url(target, SMALL)], size=SMALL_BYTES)
+    return _download(bench, target, SMALL)
 
 
 def download_large(bench: Bench, target: Target) -> dict[str, float]:
-    return _load(bench, target, [bench.file_url(target, LARGE)], size=LARGE_BYTES)
+    return _download(bench, target, LARGE)
 
 
-def _addresses() -> Iterator[str]:
-    """Yield loopback addresses without end: a limit for each address does not stop who has many."""
-    for number in itertools.count(256):
-        yield f"127.{number >> 16 & 127}.{number >> 8 & 255}.{number & 255}"
+def _download(bench: Bench, target: Target, project: str) -> dict[str, float]:
+    [path] = (bench.data.files / project).iterdir()
+    return _load(
+        bench,
+        target,
+        [bench.file_url(target, project)],
+        "*/*",
+        lambda _url: checks.file(path),
+        decides=project == LARGE,
+    )
 
 
 def good_user(bench: Bench, target: Target) -> dict[str, float]:
     """A user with the right password reads while others try wrong ones, each from an address of its own."""
-    addresses, lock, over = _addresses(), threading.Lock(), threading.Event()
-    tried = 0
+    lock, over = threading.Lock(), threading.Event()
+    statuses: Counter[int] = Counter()
 
     def flood() -> None:
-        nonlocal tried
-        while not over.is_set():
+        while not over.wait(FLOOD_SECONDS):
             with lock:
-                source = next(addresses)
+                source = bench.new_address()
             with _intruder(bench, target, source) as client:
                 try:
                     status = client.request("GET", target.page(bench.data.last())).status
@@ -124,14 +154,23 @@ def good_user(bench: Bench, target: Target) -> dict[str, float]:
                     status = 0
             if status == 200:
                 raise FigureError("a wrong password was let in")
-            tried += 1
+            with lock:
+                statuses[status] += 1
 
     began = time.monotonic()
     with ThreadPoolExecutor() as pool:
         jobs = [pool.submit(flood) for _thread in range(FLOOD_THREADS)]
         time.sleep(0.5)
         try:
-            figures = _load(bench, target, _pages(bench, target), HTML, connections=GOOD_CONNECTIONS)
+            figures = _load(
+                bench,
+                target,
+                _pages(bench, target),
+                HTML,
+                _expect_page(bench, HTML),
+                connections=GOOD_CONNECTIONS,
+                decides=True,
+            )
         finally:
             seconds = time.monotonic() - began
             over.set()
@@ -140,7 +179,9 @@ def good_user(bench: Bench, target: Target) -> dict[str, float]:
     return {
         "requests_per_second": figures["requests_per_second"],
         "p99_ms": figures["p99_ms"],
-        "wrong_passwords_per_second": tried / seconds,
+        "wrong_passwords_per_second": statuses.total() / seconds,
+        # The others were refused without a look at the password, or had no answer
+        "wrong_passwords_looked_at_per_second": (statuses[401] + statuses[403]) / seconds,
     }
 
 
@@ -155,15 +196,21 @@ def memory(bench: Bench, target: Target) -> dict[str, float]:
 
 
 def start(bench: Bench, target: Target) -> dict[str, float]:
-    """Restart a server; measure until it gives the page of a project."""
-    units = [unit for unit in bench.units(target) if not target.deployed or unit == target.deployed[0]]
-    if not units:
-        raise FigureError(f"no unit {target.deployed[0]} runs here")
+    """Stop a server and all before it; measure from the start until it gives the page of a project."""
+    units = bench.units(target)
+    if target.deployed and target.deployed not in units:
+        raise FigureError(f"{target.deployed} does not run")
+    services.stop(units)
     before = time.monotonic()
-    services.restart(units)
-    # What comes after needs the server
+    services.start(units)
     wait(bench, target, seconds=180)
-    return {"seconds": time.monotonic() - before}
+    seconds = time.monotonic() - before
+    # What comes after needs all of them, also those that no page waits for
+    while waiting := [unit for unit in units if not services.active(unit)]:
+        if time.monotonic() - before > 180:
+            raise FigureError(f"{', '.join(waiting)} did not start: {services.words(waiting[0])}")
+        time.sleep(0.1)
+    return {"seconds": seconds}
 
 
 def wait(bench: Bench, target: Target, seconds: float = 60) -> None:
@@ -199,4 +246,4 @@ def _missing(bench: Bench, target: Target, url: str) -> str:
 def asks(bench: Bench, target: Target) -> bool:
     """Return whether a server refuses the pages to who has no password."""
     with bench.client(target, login={}) as client:
-        return client.get(target.page(bench.data.last()), HTML).status in (401, 403)
+        return client.get(target.page(bench.data.last()), PIP).status in (401, 403)

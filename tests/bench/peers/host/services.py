@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -10,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 UNITS = Path("/run/systemd/system")
+ADMINISTRATOR = Path("/etc/systemd/system")
 CGROUPS = Path("/sys/fs/cgroup")
 ACCOUNT = "pyindex-bench"
+LONGEST_SECONDS = 120
 
 UNIT = """\
 [Unit]
@@ -62,7 +63,12 @@ class Service:
 
 
 def systemctl(*arguments: str) -> str:
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=LONGEST_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ServiceError(f"systemctl {' '.join(arguments)} was not done after {LONGEST_SECONDS} s") from error
     if done.returncode:
         raise ServiceError(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
@@ -70,6 +76,12 @@ def systemctl(*arguments: str) -> str:
 
 def reload() -> None:
     systemctl("daemon-reload")
+
+
+def start(units: Iterable[str]) -> None:
+    """Have units started, and do not wait until they are."""
+    if names := list(units):
+        systemctl("start", "--no-block", *names)
 
 
 def restart(units: Iterable[str]) -> None:
@@ -108,11 +120,18 @@ def words(unit: str) -> str:
     return done.stdout
 
 
-def running(patterns: Iterable[str]) -> list[str]:
-    """Return the units that run and match one of the patterns."""
-    listed = systemctl("list-units", "--type=service", "--state=active", "--plain", "--no-legend").splitlines()
+def deployed() -> list[str]:
+    """Return the running services of what is deployed here, whatever they are called: nginx, and all whose unit
+    somebody has put into /etc/systemd/system. Those of the system and of the benchmark are elsewhere.
+    """
+    listed = systemctl("list-units", "--type=service", "--state=running", "--plain", "--no-legend").splitlines()
     names = [line.split()[0] for line in listed if line.strip()]
-    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+    shown = systemctl("show", "--property=Id,FragmentPath", *names) if names else ""
+    return sorted(
+        known["Id"]
+        for known in (dict(line.split("=", 1) for line in block.splitlines()) for block in shown.split("\n\n"))
+        if known.get("Id") == "nginx.service" or known.get("FragmentPath", "").startswith(f"{ADMINISTRATOR}/")
+    )
 
 
 def _group(unit: str) -> Path:

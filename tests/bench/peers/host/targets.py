@@ -12,6 +12,7 @@ from enum import Enum
 from .services import Service
 
 HOST = "127.0.0.1"
+LIMIT = "limit"
 
 
 class Filling(Enum):
@@ -33,8 +34,8 @@ class Target:
     filling: Filling = Filling.FOLDER
     services: tuple[Service, ...] = ()
     """Units of the benchmark's own, in the order in which they start; the first is the one that keeps the files."""
-    deployed: tuple[str, ...] = ()
-    """Patterns of the units that site.yml has made; the first is the server, the others are what is before it."""
+    deployed: str = ""
+    """The unit of the server that site.yml has made. What is before it is found by itself."""
     upload_url: str = ""
     """Where uploads go; '' = it takes none."""
     requirements: str = ""
@@ -47,8 +48,15 @@ class Target:
     """The numbers of files that it is measured with; None = all."""
     too_many: str = ""
     """Why it is not measured with more."""
+    kills: bool = False
+    """Whether it is killed again and again. A start of devpi takes ten seconds."""
     json: bool = True
     """Whether it answers JSON (PEP 691)."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is what is measured, or the limit: the others are who it is compared with."""
+        return bool(self.deployed) or self.key == LIMIT
 
     @property
     def tls(self) -> bool:
@@ -104,8 +112,8 @@ def peers(
     too_many = "filling devpi by uploads with more files takes hours; its pages cost by the files of one project"
     return [
         Target(
-            key="limit",
-            title="the limit: nginx, finished files, TLS, no password",
+            key=LIMIT,
+            title="the limit: nginx, finished files, TLS",
             simple_url=f"https://{server_name}:{PORTS.limit}/simple/",
             services=(Service("limit", NGINX % "limit", user="root"),),
             nginx="limit",
@@ -115,6 +123,7 @@ def peers(
             title="pypiserver, `pypi-server run`",
             simple_url=f"http://{HOST}:{PORTS.pypiserver}/simple/",
             upload_url=f"http://{HOST}:{PORTS.pypiserver}/",
+            kills=True,
             services=(
                 Service(
                     "pypiserver",
@@ -211,7 +220,8 @@ def deployed_pypiserver(
         simple_url=install_url,
         upload_url=upload_url,
         filling=Filling.LINKS,
-        deployed=("pypiserver.service", "pypiserver*.service", "pyindex*.service", "nginx*.service"),
+        deployed="pypiserver.service",
+        kills=True,
         read_headers=reader,
         write_headers=writer,
     )
@@ -225,7 +235,7 @@ def deployed_devpi(url: str, login: Mapping[str, str], few: int) -> Target:
         simple_url=f"{url}{DEVPI_INDEX}/+simple/",
         upload_url=f"{url}{DEVPI_SCRATCH}/",
         filling=Filling.UPLOADS,
-        deployed=("devpi.service", "devpi*.service", "pyindex*.service", "nginx*.service"),
+        deployed="devpi.service",
         read_headers=login,
         write_headers=login,
         sizes=frozenset({few}),

@@ -84,6 +84,11 @@ def _template(project_length: int, version_length: int) -> _Template:
     return _Template("t" * project_length, "9" * version_length)
 
 
+def project_of(name: str) -> str:
+    """Return the normalised name of the project of one of our files (PEP 503)."""
+    return name.partition("-")[0].replace("_", "-")
+
+
 def tiny(project: str, version: str) -> bytes:
     """Return the smallest wheel of a project: metadata only. `project` is a normalised name (PEP 503)."""
     return _template(len(project), len(version)).patched(project, version)
