@@ -74,7 +74,7 @@ def bundle(made: tuple[Index, dict[str, Any], Path]) -> Path:
 
 
 def test_fits_the_host_that_it_was_made_for(say: Say, bundle: Path, host: dict[str, Any]) -> None:
-    code, answer, _ = say({"bundle": str(bundle), "host": {**host, "free_bytes": 10**9}}, "check")
+    code, answer, _said = say({"bundle": str(bundle), "host": {**host, "free_bytes": 10**9}}, "check")
     assert code == 0
     assert len(answer["digest"]) == 16
 
@@ -121,7 +121,7 @@ def test_names_every_wheel_that_a_newer_lock_asks_for(
 
 
 def test_says_where_a_bundle_comes_from_when_there_is_none(say: Say, host: dict[str, Any]) -> None:
-    code, _, said = say({"bundle": "/nowhere/bundle.tar", "host": host}, "check")
+    code, _answer, said = say({"bundle": "/nowhere/bundle.tar", "host": host}, "check")
     assert (code, said) == (
         1,
         "there is no bundle /nowhere/bundle.tar on the controller: make it with playbooks/build_bundle.yml",
