@@ -170,6 +170,16 @@ def test_wrong_logins_are_not_remembered(start: Start) -> None:
 
 
 @pytest.mark.parametrize("period", [30, 0])
+def test_a_name_without_a_password_is_no_guess(start: Start, period: int) -> None:
+    """pip sends one each time before it asks the keyring."""
+    with start(nginx_login_cache_seconds=period) as index:
+        client = index.somebody()
+        assert {client.status("GET", "/x", "reader:") for _unused in range(2 * LIMIT)} == {401}
+        assert index.verifier.questions == []
+        assert client.status("GET", "/x", GOOD) == 200
+
+
+@pytest.mark.parametrize("period", [30, 0])
 def test_parallel_wrong_logins_do_not_pass_the_limit_together(start: Start, period: int) -> None:
     """Of many at once no more are looked at than one after the other."""
     with start(Verifier({GOOD}, seconds=0.05), nginx_login_cache_seconds=period) as index:
