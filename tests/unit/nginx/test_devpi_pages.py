@@ -92,7 +92,9 @@ class Connection:
     def __init__(self, client: Client, headers: dict[str, str]) -> None:
         self.headers = {**PIP, **headers, "Host": f"{client.name}:{client.port}"}
         self.connection = http.client.HTTPConnection(client.name)
-        self.connection.sock = client.secure(socket.create_connection(("127.0.0.1", client.port), 30))
+        self.connection.sock = client.secure(
+            socket.create_connection(("127.0.0.1", client.port), 30, (client.address, 0))
+        )
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         self.connection.request(method, path, body=body, headers={**self.headers, **headers})
