@@ -318,7 +318,7 @@ ARGUMENTS: dict[str, Any] = {
             "password": {"type": "str", "required": True, "no_log": True},
         },
     },
-    "keyring_services": {"type": "list", "elements": "str", "default": []},
+    "keyring_services": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "netrc_machines": {"type": "list", "elements": "str", "default": []},
     "pypirc": {
         "type": "dict",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,9 @@ WRONG = "reader:Wrong-Secret"
 def start(folder: Path, certificates: Certificates) -> Start:
     """Starts an index without Lua, with the verifier of the role or one of the test."""
 
-    @contextmanager
-    def begin(verifier: Verifier | None = None, **variables: Any) -> Iterator[Index]:
+    def begin(verifier: Verifier | None = None, **variables: Any) -> AbstractContextManager[Index]:
         settings = {"__nginx_lua": False, **variables}
-        with indexed(folder / f"perl-{next(COUNTER)}", certificates, verifier, **settings) as index:
-            yield index
+        return indexed(folder / f"perl-{next(COUNTER)}", certificates, verifier, **settings)
 
     return begin
 

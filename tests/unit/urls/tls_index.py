@@ -21,7 +21,7 @@ PASSWORDS = {"reader": "r/e@d:er", "uploader": "up%load"}
 
 def authority_and_certificate(folder: Path, name: str) -> tuple[str, Path]:
     """Return the certificate of a CA (PEM) and a file with a key and certificate of that CA for `name`."""
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _unused in range(2)]
     subjects = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in ("CA of the test", name)]
     now = datetime.datetime.now(datetime.UTC)
     made = []

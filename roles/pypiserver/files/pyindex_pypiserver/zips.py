@@ -139,12 +139,13 @@ class Zip:
         tail_start = max(0, size - _END.size - _LOCATOR_64.size - _END_64.size)
         self._file.seek(tail_start)
         tail = self._file.read()
-        if len(tail) < _END.size or tail[-_END.size :][:4] != _END_MAGIC:
+        end = len(tail) - _END.size
+        if end < 0 or tail[end:][:4] != _END_MAGIC:
             raise ArchiveError("is damaged or truncated: it does not end with its table of contents")
-        _magic, disk, first_disk, here, count, length, start, comment = _END.unpack(tail[-_END.size :])
+        _magic, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, end)
         claimed = (disk, first_disk, here, count, length, start)
         stop = size - _END.size
-        locator = tail[-_END.size - _LOCATOR_64.size : -_END.size]
+        locator = tail[max(0, end - _LOCATOR_64.size) : end]
         if locator[:4] == b"PK\x06\x07":
             stop -= _LOCATOR_64.size + _END_64.size
             real = _end_64(tail, locator, stop)
@@ -187,7 +188,8 @@ _LIMITS: Final = (_MANY, _MANY, _MANY, _MANY, _LARGE, _LARGE)
 
 def _end_64(tail: bytes, locator: bytes, place: int) -> tuple[int, int, int, int, int, int]:
     """Return what the end of a large archive says, which has to stand at *place*."""
-    record = tail[: -_END.size - _LOCATOR_64.size][-_END_64.size :]
+    end = len(tail) - _END.size - _LOCATOR_64.size
+    record = tail[max(0, end - _END_64.size) : end]
     if len(record) < _END_64.size:
         raise ArchiveError("is damaged or truncated: its end is missing")
     _magic, disk, offset, disks = _LOCATOR_64.unpack(locator)
