@@ -126,8 +126,20 @@ def test_a_part_holds_what_one_host_needs(bundle: Path, tmp_path: Path) -> None:
     output = tmp_path / "part.tar"
     archive.part(bundle, ["wheels/x", "packages/none"], output)
     with tarfile.open(output) as file:
-        assert file.getnames() == ["wheels/x/a-1.0-py3-none-any.whl", "wheels/x/b.whl"]
+        assert file.getnames() == ["wheels", "wheels/x", "wheels/x/a-1.0-py3-none-any.whl", "wheels/x/b.whl"]
     assert output.stat().st_mode & 0o777 == 0o600
+
+
+def test_parts_say_who_may_read_their_folders_and_are_the_same_each_time(bundle: Path, tmp_path: Path) -> None:
+    """Whatever the umask is: services read what root has unpacked."""
+    first, again = tmp_path / "first.tar", tmp_path / "again.tar"
+    archive.part(bundle, ["wheels/x", "seed/index1"], first)
+    os.umask(0o077)
+    archive.part(bundle, ["seed/index1", "wheels/x"], again)
+    assert first.read_bytes() == again.read_bytes()
+    with tarfile.open(first) as file:
+        folders = [(member.name, member.mode) for member in file if member.isdir()]
+    assert folders == [("seed", 0o755), ("seed/index1", 0o755), ("wheels", 0o755), ("wheels/x", 0o755)]
 
 
 def test_extracts_what_is_not_there(bundle: Path, tmp_path: Path) -> None:

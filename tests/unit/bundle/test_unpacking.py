@@ -118,6 +118,15 @@ def test_files_of_others_survive(site: Site) -> None:
         assert [path.name for path in folder.iterdir()] == ["app-2.0.whl"]
 
 
+def test_a_service_can_read_what_was_unpacked_whatever_the_umask(site: Site) -> None:
+    site.pack("1.0")
+    code, said = site.deploy(umask=0o077)
+    assert code == 0, said
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [site.on_host, *site.on_host.rglob("*")]}
+    assert {name for name, mode in modes.items() if mode not in {0o755, 0o644}} == set(), modes
+    assert modes["app-1.0.whl"] == 0o644
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -17,7 +17,7 @@ from . import digests
 from .errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -186,13 +186,21 @@ def _copy(content: Any, path: Path) -> None:
 
 
 def part(path: Path, folders: Collection[str], output: Path) -> None:
-    """Write an archive *output* of all files of the bundle *path* below *folders*, for one host."""
+    """Write an archive *output* of all files of the bundle *path* below *folders*, for one host.
+
+    It names their folders too: those would have the mode that the umask on the host leaves them.
+    """
     with tarfile.open(path, "r:") as archive, tarfile.open(output, "w", format=tarfile.GNU_FORMAT) as smaller:
-        for member in _parts(archive, folders):
+        wanted = _manifest(archive).below(folders)
+        parents = {str(parent) for name in wanted for parent in PurePosixPath(name).parents[:-1]}
+        for name in sorted(parents):
+            smaller.addfile(_folder(name))
+        for member in (member for member in archive if member.name in wanted):
             smaller.addfile(_member(member.name, member.size), archive.extractfile(member))
     os.chmod(output, 0o600)  # noqa: PTH101 - the same as Path.chmod
 
 
-def _parts(archive: tarfile.TarFile, folders: Collection[str]) -> Iterator[tarfile.TarInfo]:
-    wanted = _manifest(archive).below(folders)
-    return (member for member in archive if member.name in wanted)
+def _folder(name: str) -> tarfile.TarInfo:
+    folder = tarfile.TarInfo(name)
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+    return folder
