@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import gc
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 500
 _NORMALISED: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Report:
@@ -57,27 +60,34 @@ def reconcile(publisher: Publisher, *, deep: bool = False, processes: int | None
     began = time.monotonic()
     report = Report()
     with publisher.locked("reconcile"):
-        token = uuid.uuid4().hex
-        publisher.records.set(reconciling=token)
-        todo = _find_differences(publisher, report, deep=deep)
-        for edited in _in_parallel(publisher, todo, deep=deep, processes=processes):
-            report.published += edited.published
-            report.withdrawn += edited.withdrawn
-            report.repaired += edited.repaired
-            report.problems += edited.problems
-            report.changing += edited.changing
-        # Not in a database that somebody has put in place of the one that was filled
-        if publisher.records.get("reconciling") == token:
-            publisher.records.set(complete=1)
-        # Last: where there is a list, there are all pages
-        if publisher.list_differs():
-            publisher.rewrite_list()
-            report.repaired += 1
-        publisher.compress_list()
+        _look_at_all(publisher, report, deep=deep, processes=processes)
+        if not publisher.records.complete:
+            # They were lost or damaged on the way, and are others now
+            _look_at_all(publisher, report, deep=deep, processes=processes)
     # Those of before are still there; what is read now is named by both
     report.problems = sorted({*report.problems, *publisher.records.problems()})
     report.seconds = round(time.monotonic() - began, 3)
     return report
+
+
+def _look_at_all(publisher: Publisher, report: Report, *, deep: bool, processes: int | None) -> None:
+    token = uuid.uuid4().hex
+    publisher.records.set(reconciling=token)
+    todo = _find_differences(publisher, report, deep=deep)
+    for edited in _in_parallel(publisher, todo, deep=deep, processes=processes):
+        report.published += edited.published
+        report.withdrawn += edited.withdrawn
+        report.repaired += edited.repaired
+        report.problems += edited.problems
+        report.changing += edited.changing
+    # Not in a database that somebody has put in place of the one that was filled
+    if publisher.records.get("reconciling") == token:
+        publisher.records.set(complete=1)
+    # Last: where there is a list, there are all pages
+    if publisher.list_differs():
+        publisher.rewrite_list()
+        report.repaired += 1
+    publisher.compress_list()
 
 
 def _find_differences(publisher: Publisher, report: Report, *, deep: bool) -> dict[str, list[str]]:
@@ -262,7 +272,7 @@ def store_for(options: argparse.Namespace) -> PackageStore:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the report is printed as JSON. 1: there is something that is not published."""
+    """Run the command; the report is printed as JSON. 1: there is something that is not published; 2: it failed."""
     parser = parser_for("reconcile", __doc__)
     parser.add_argument("--deep", action="store_true", help="read every file again, also where nothing changed")
     options = parser.parse_args(arguments)
@@ -270,6 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = reconcile(store_for(options).publisher, deep=options.deep)
     except OSError as error:
         print(f"the index could not be reconciled: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        # Python's own status of an uncaught one is 1, which says something else here
+        log.exception("the index could not be reconciled")
         return 2
     for problem in report.problems:
         print(problem, file=sys.stderr)
