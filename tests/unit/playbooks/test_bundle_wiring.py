@@ -1,0 +1,61 @@
+"""What `deploy_index.yml` gives to the server's role where there is a bundle, as Ansible itself works it out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.repository import ROOT, load
+
+PLAYBOOK = ROOT / "playbooks/deploy_index.yml"
+
+
+def given(name: str, folder: Path, inventory: dict[str, Any]) -> Any:
+    """Return the value that the first play gives to the variable *name*."""
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": {"index1": inventory}}}))
+    play = load(PLAYBOOK)[0]
+    files = [str(PLAYBOOK.parent / path) for path in play["vars_files"]]
+    tasks = [{"ansible.builtin.debug": {"var": name}}]
+    (folder / "play.yml").write_text(
+        yaml.safe_dump(
+            [{"hosts": "all", "gather_facts": False, "vars": play["vars"], "vars_files": files, "tasks": tasks}]
+        )
+    )
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            f"--inventory={folder / 'hosts.yml'}",
+            str(folder / "play.yml"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = json.loads(done.stdout[done.stdout.index("{\n") :])
+    return report["plays"][0]["tasks"][0]["hosts"]["index1"][name]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "refreshed"),
+    [
+        ({"index_bundle": "/srv/bundle.tar"}, True),
+        ({"index_bundle": "/srv/bundle.tar", "pypiserver_seed_refresh": False}, True),
+        ({}, False),
+        ({"pypiserver_seed_refresh": True}, True),
+    ],
+    ids=["bundle", "bundle_and_no", "no_bundle", "asked_for"],
+)
+def test_a_bundle_is_looked_at_for_newer_releases_each_time(
+    tmp_path: Path, inventory: dict[str, Any], refreshed: bool
+) -> None:
+    """It is on the host and needs no network; without this a new bundle's releases would not be published."""
+    assert given("pypiserver_seed_refresh", tmp_path, inventory) is refreshed
