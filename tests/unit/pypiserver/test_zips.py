@@ -78,10 +78,31 @@ def large_end(data: bytes) -> bytes:
     )
 
 
+def zip_64_of_rust(lie: int = 0) -> bytes:
+    """Return what Rust's crate zip writes with large_file(true): the sizes in the table twice, in 32 and in 64 bits.
+
+    With *lie* the second ones are so much more.
+    """
+    data = zip_64()
+    table, start = b"", data.index(b"PK\x01\x02")
+    place, end = start, len(data) - 22
+    while place < end:
+        packed, size, name_length, extra_length = struct.unpack_from("<20xLLHH", data, place)
+        name = data[place + 46 : place + 46 + name_length]
+        assert extra_length == 0
+        field = struct.pack("<HHQQ", 1, 16, size + lie, packed + lie)
+        table += data[place : place + 30] + struct.pack("<H", len(field)) + data[place + 32 : place + 46] + name + field
+        place += 46 + name_length
+    return data[:start] + table + data[end:-10] + struct.pack("<L", len(table)) + data[-6:]
+
+
 PLAIN = zip_of(MEMBERS)
 
 
-@pytest.mark.parametrize("data", [PLAIN, zip_of(MEMBERS, zipfile.ZIP_STORED), zip_64(), large_end(PLAIN), zip_of({})])
+@pytest.mark.parametrize(
+    "data",
+    [PLAIN, zip_of(MEMBERS, zipfile.ZIP_STORED), zip_64(), zip_64_of_rust(), large_end(PLAIN), zip_of({})],
+)
 def test_a_right_archive_is_read_as_others_read_it(data: bytes) -> None:
     assert content_of(data) == content_by_zipfile(data) == content_by_streaming(data)
 
@@ -225,6 +246,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "two names": (lambda: with_extra(struct.pack("<HHBL1s", 0x7075, 6, 1, zlib.crc32(b"a"), b"b")), "two names"),
     "extra field that breaks off": (lambda: with_extra(struct.pack("<HH", 0x5554, 9)), "breaks off"),
     "extra sizes": (lambda: with_extra(struct.pack("<HHQQ", 1, 16, 1, 2)), "several sizes"),
+    "other extra sizes in the table": (lambda: zip_64_of_rust(lie=1), "several sizes"),
     "several volumes": (lambda: set_central(ONE, 34, "<H", 1), "several volumes"),
     "count too small": (lambda: PLAIN[:-14] + struct.pack("<HH", 2, 2) + PLAIN[-10:], "another length"),
     "count too large": (lambda: PLAIN[:-14] + struct.pack("<HH", 9, 9) + PLAIN[-10:], "table of contents is none"),
@@ -283,7 +305,9 @@ def test_a_large_member_is_read_once_and_not_held(compression: int) -> None:
 
 @settings(max_examples=400, deadline=None)
 @given(
-    st.sampled_from([PLAIN, ONE, zip_64(), large_end(PLAIN), overlapping(), nested(), with_hidden_member()]),
+    st.sampled_from(
+        [PLAIN, ONE, zip_64(), zip_64_of_rust(), large_end(PLAIN), overlapping(), nested(), with_hidden_member()]
+    ),
     st.lists(st.tuples(st.integers(min_value=0), st.one_of(st.just(0), st.just(255), st.integers(0, 255))), max_size=4),
     st.sampled_from([b"", b"PK\x05\x06", b"PK\x01\x02", b"\0" * 22]),
     st.integers(min_value=0),

@@ -254,8 +254,14 @@ def _check(member: Member) -> None:
 def _wide(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return *values* of the table of contents, those that had no room taken from the *extra* fields."""
     missing = [index for index, value in enumerate(values) if value == _LARGE]
+    real = _extra(extra, len(missing) * 8 or None)
+    if not missing:
+        # Some programs say both sizes there in any case
+        if real and real != list(values[:2]):
+            raise ArchiveError("is damaged: a member has several sizes")
+        return values
     found = list(values)
-    for index, value in zip(missing, _extra(extra, len(missing) * 8), strict=True):
+    for index, value in zip(missing, real, strict=True):
         found[index] = value
     return found[0], found[1], found[2]
 
