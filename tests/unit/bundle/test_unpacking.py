@@ -127,6 +127,21 @@ def test_a_service_can_read_what_was_unpacked_whatever_the_umask(site: Site) -> 
     assert modes["app-1.0.whl"] == 0o644
 
 
+def test_another_bundle_than_the_one_that_was_made_is_refused(site: Site) -> None:
+    made = site.pack("1.0")
+    code, said = site.deploy(bundle_sha256=made.upper())
+    assert code == 0, said
+    before = sorted(site.folder.glob("[ds]*/**/*.whl"))
+    other = site.pack("2.0")
+    code, said = site.deploy(bundle_sha256=made)
+    assert code != 0
+    assert (
+        f"{site.bundle} is another bundle than index_bundle_sha256 says: "
+        f"the SHA-256 of its manifest is {other}, and has to be {made}." in said
+    )
+    assert sorted(site.folder.glob("[ds]*/**/*.whl")) == before
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -44,6 +44,10 @@ def given(name: str, folder: Path, inventory: dict[str, Any]) -> Any:
     return report["plays"][0]["tasks"][0]["hosts"]["index1"][name]
 
 
+def test_the_bundle_that_is_expected_is_told_to_the_role(tmp_path: Path) -> None:
+    assert given("bundle_sha256", tmp_path, {"index_bundle_sha256": "a" * 64}) == "a" * 64
+
+
 @pytest.mark.parametrize(
     ("inventory", "refreshed"),
     [

@@ -118,6 +118,12 @@ def use(command: str, output: str, description: dict[str, Any]) -> Any:
     if not path.is_file():
         raise BundleError(f"there is no bundle {path} on the controller: make it with playbooks/build_bundle.yml")
     manifest = archive.verify(path)
+    found_digest, wanted = digests.of_text(manifest.text()), description.get("sha256")
+    if wanted and wanted != found_digest:
+        raise BundleError(
+            f"{path} is another bundle than index_bundle_sha256 says: the SHA-256 of its manifest is {found_digest}, and "
+            f"has to be {wanted}. Copy the right one, or set what building it has printed."
+        )
     found = list(needs.problems(manifest, item))
     if found:
         raise BundleError(f"{path} does not fit: {'; '.join(found)}. Make it anew with playbooks/build_bundle.yml.")
