@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import random
 import struct
@@ -11,7 +12,7 @@ import zipfile
 
 import pytest
 
-from pyindex_pypiserver import tars, wheels, zips
+from pyindex_pypiserver import links, tars, wheels, zips
 from pyindex_pypiserver.distributions import DistributionError, check_file, compare_form, parse_name
 from tests.unit.pypiserver.made import gzip_of, metadata, sdist, sdist_members, tar_of, wheel, wheel_members, zip_of
 
@@ -302,6 +303,69 @@ def test_what_leads_out_of_a_source_distribution_is_refused(
 ) -> None:
     with pytest.raises(DistributionError, match=reason):
         check(SDIST, tar_with(kind, path, target, pax))
+
+
+def tar_of_links(*members: tuple[str, str | None], hard: bool = False) -> bytes:
+    """Return a source distribution with *members*: links with a target, the last one a hard one, or empty files."""
+    data = io.BytesIO(gzip.decompress(sdist()))
+    with tarfile.open(fileobj=data, mode="a", format=tarfile.PAX_FORMAT) as archive:
+        for number, (path, target) in enumerate(members, 1):
+            info = tarfile.TarInfo(path)
+            if target is not None:
+                info.type = tarfile.LNKTYPE if hard and number == len(members) else tarfile.SYMTYPE
+                info.linkname = target
+            archive.addfile(info)
+    return gzip_of(data.getvalue())
+
+
+UP = ("demo-1.0/s/t/l1", "../..")
+LINKS_OUT: dict[str, tuple[bytes, str]] = {
+    "chain": (tar_of_links(UP, ("demo-1.0/s/t/l2", "l1/../.."), ("demo-1.0/s/t/l2/evil", None)), "below one"),
+    "chain that nothing is written to": (tar_of_links(UP, ("demo-1.0/s/t/l2", "l1/../..")), "through another one"),
+    "chain the other way round": (tar_of_links(("demo-1.0/s/t/l2", "l1/../.."), UP), "through another one"),
+    "chain in another spelling": (tar_of_links(UP, ("demo-1.0/./s//t/l2", ".//l1/../..")), "through another one"),
+    "chain through a folder": (tar_of_links(UP, ("demo-1.0/s/l2", "t/l1/src/../..")), "through another one"),
+    "file below a link": (tar_of_links(UP, ("demo-1.0/s/t/l1/x", None)), "below one"),
+    "file below a link in another spelling": (tar_of_links(UP, ("./demo-1.0//s/./t/l1/x", None)), "below one"),
+    "link below a link": (tar_of_links(UP, ("demo-1.0/s/t/l1/x", "y")), "below one"),
+    "file for a link": (tar_of_links(("demo-1.0/l", "s"), ("demo-1.0/l", None)), "in the place of a link"),
+    "beside the top folder": (tar_of_links(("demo-1.0/a", "../other")), "outside its own folder"),
+    "by way of outside": (tar_of_links(("demo-1.0/a", "../demo-1.0/b")), "outside its own folder"),
+    "hard link to a link": (tar_of_links(UP, ("demo-1.0/l", "demo-1.0/s/t/l1"), hard=True), "through another one"),
+    "hard link below a link": (tar_of_links(UP, ("demo-1.0/l", "demo-1.0/s/t/l1/x"), hard=True), "through another one"),
+    "hard link beside the top folder": (tar_of_links(("demo-1.0/l", "other/x"), hard=True), "outside its own folder"),
+    "hard link upwards": (tar_of_links(("demo-1.0/l", "demo-1.0/../x"), hard=True), "outside its own folder"),
+}
+
+
+@pytest.mark.parametrize("what", list(LINKS_OUT))
+def test_no_link_leads_out_of_the_top_folder_and_none_is_unpacked_through(what: str) -> None:
+    data, reason = LINKS_OUT[what]
+    with pytest.raises(DistributionError, match=reason):
+        check(SDIST, data)
+
+
+def test_links_to_links_and_folders_are_accepted() -> None:
+    check(
+        SDIST,
+        tar_of_links(
+            UP,
+            ("demo-1.0/s/t/l2", "l1"),
+            ("demo-1.0/s/t/l10", None),
+            ("demo-1.0/docs/readme", "../s/../PKG-INFO"),
+            ("./demo-1.0/docs/source", "./../src/"),
+            ("demo-1.0/docs/self", "."),
+        ),
+    )
+
+
+def test_links_are_kept_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "MAX_METADATA_BYTES", 10_000)
+    check(SDIST, tar_of_links(*((f"demo-1.0/{number}", "PKG-INFO") for number in range(50))))
+    with pytest.raises(DistributionError, match="too many or too long links"):
+        check(SDIST, tar_of_links(*((f"demo-1.0/{number}", "PKG-INFO") for number in range(100))))
+    with pytest.raises(DistributionError, match="too many or too long links"):
+        check(SDIST, tar_of_links(("demo-1.0/" + "x/" * 200 + "x", "PKG-INFO")))
 
 
 def test_a_header_for_all_members_names_none_of_them() -> None:

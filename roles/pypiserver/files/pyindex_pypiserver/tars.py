@@ -1,19 +1,18 @@
 """Reads source distributions as tar.gz: forwards, once, whatever their headers claim.
 
 The tarfile module reads extended headers of any length into memory and keeps every member, so only
-its parser of single headers is used here. Links may only lead to what is in the archive, as the
-standard library's filter for data has it (PEP 706), since that is what installers unpack with.
+its parser of single headers is used here.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
-import posixpath
 import tarfile
 from typing import IO, TYPE_CHECKING, Final
 
 from .archives import CHUNK, MAX_MEMBERS, MAX_METADATA_BYTES, ArchiveError, check_member, expanded_limit, shorten
+from .links import Links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,10 +88,12 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
     """Yield the content of every PKG-INFO in the top folder of the tar archive *stream*; check all members."""
     # What extended headers say of the next member, by the names that POSIX gives it
     more: dict[str, str] = {}
+    links = Links()
     for _unused in range(MAX_MEMBERS):
         block = stream.exactly(tarfile.BLOCKSIZE)
         if not any(block):
             stream.drain()
+            links.finish()
             return
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if info.size < 0:
@@ -104,7 +105,12 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
         path, target = more.get("path", info.name), more.get("linkpath", info.linkname)
         more = {}
         check_member(path)
-        _check_kind(info, path, target)
+        links.check_member(path)
+        _check_kind(info, path)
+        if info.issym():
+            links.add_symbolic(path, target)
+        elif info.islnk():
+            links.check_hard(path, target)
         if info.isreg() and is_pkg_info(path):
             yield stream.exactly(padded)[: info.size]
         elif info.isreg():
@@ -112,17 +118,12 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
     raise ArchiveError(f"has more than {MAX_MEMBERS} members")
 
 
-def _check_kind(info: tarfile.TarInfo, path: str, target: str) -> None:
-    """Raise ArchiveError for a member that is no file, folder, or link to one of them in the archive."""
+def _check_kind(info: tarfile.TarInfo, path: str) -> None:
+    """Raise ArchiveError for a member that is no file, folder or link."""
     if info.type == tarfile.GNUTYPE_SPARSE:
         raise ArchiveError(f"has sparse members ({shorten(path)}), which a source distribution has not")
     if not (info.isreg() or info.isdir() or info.issym() or info.islnk()):
         raise ArchiveError(f"has a member that is neither file nor folder nor link: {shorten(path)}")
-    if info.issym() or info.islnk():
-        # A symbolic link leads on from where it is, a hard one from the top
-        end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target) if info.issym() else target)
-        if end.startswith("/") or end.split("/")[0] == "..":
-            raise ArchiveError(f"has a link that leads outside its own folder: {shorten(path)} to {shorten(target)}")
 
 
 def _extended(kind: bytes, content: bytes) -> dict[str, str]:
