@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -101,11 +103,10 @@ def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None,
         else f"server {{ listen unix:{folder / 'look.sock'}; location / {{ content_by_lua_block {{"
         ' for _, name in ipairs({"pyindex_logins", "pyindex_failed_logins"}) do'
         " local dict = ngx.shared[name] for _, key in ipairs(dict:get_keys(0)) do"
-        ' ngx.print(name, " ", key, " ", tostring(dict:get(key)), "\\n") end end } } }\n'
+        ' ngx.print(name, " ", key, " ", tostring(dict:get(key)), " ", dict:ttl(key), "\\n") end end } } }\n'
     )
     assert front.check() == ""
-    socket = folder / "verifier" / "verifier.sock"
-    stand_in = verifying(socket, verifier) if verifier else nullcontext()
+    stand_in = verifying(folder / "verifier" / "verifier.sock", verifier) if verifier else nullcontext()
     with stand_in, backend(folder / "backend.sock"), front.running(verified=not verifier):
         yield Index(front, verifier or Verifier(), Client(https_port, certificates.authority))
 
@@ -201,6 +202,23 @@ def test_parallel_right_logins_pass_the_limit(start: Start) -> None:
         assert {answer.status for answer in answers} == {200}
 
 
+def test_places_of_a_worker_that_died_are_free_again(start: Start) -> None:
+    """Within a minute, also while the address tries again and again."""
+    with start(Verifier(seconds=1), nginx_worker_processes=1) as index, ThreadPoolExecutor(LIMIT) as pool:
+        client = index.somebody()
+        for number in range(LIMIT):
+            pool.submit(client.ask, "GET", "/x", login=f"reader:{number}")
+        until(lambda: places(index)[:1] == [str(LIMIT)])
+        for worker in workers(int((index.front.folder / "nginx.pid").read_text())):
+            os.kill(int(worker), signal.SIGKILL)
+        plain = socket.create_connection(("127.0.0.1", client.port), 30, (client.address, 0))
+        with client.secure(plain) as waiting:
+            login = base64.b64encode(GOOD.encode()).decode()
+            waiting.sendall(f"GET /x HTTP/1.1\r\nHost: {client.name}\r\nAuthorization: Basic {login}\r\n\r\n".encode())
+            until(lambda: float(places(index)[1]) < 57)
+            assert int(places(index)[0]) >= LIMIT
+
+
 def test_a_guess_is_not_answered_from_the_cache(start: Start) -> None:
     """An address over the limit learns nothing of a password that somebody uses meanwhile."""
     with start() as index:
@@ -289,9 +307,12 @@ def test_what_was_sent_is_nowhere(start: Start) -> None:
 
 def look(index: Index) -> bytes:
     """The keys and values of the shared dictionaries."""
-    import socket
-
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(index.front.folder / "look.sock"))
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[2]
+
+
+def places(index: Index) -> list[str]:
+    """How many logins of an address are being looked at, and the seconds for which that counts."""
+    return [word.decode() for word in look(index).partition(b"+ ")[2].split()[:2]]
