@@ -246,6 +246,8 @@ def test_failed_logins_are_limited(index: Index) -> None:
     ways: dict[str, tuple[str, str, dict[str, Any]]] = {
         "page": ("GET", "/owner/dev", {"login": "reader:x"}),
         "file": ("GET", index.paths["dev"], {"login": "reader:x"}),
+        "file that not all may read": ("GET", index.paths["secret"], {"login": "owner:x"}),
+        "page that not all may read": ("GET", "/owner/secret/+simple/example/", {"login": "owner:x"}),
         "upload": ("POST", "/owner/dev/", {"login": "reader:x", "body": b""}),
         "said to be nobody": ("GET", "/+api", {"login": "reader:x"}),
         "token": ("GET", "/owner/dev", {"headers": {**CURL, "X-Devpi-Auth": "cmVhZGVyOng="}}),
@@ -254,6 +256,7 @@ def test_failed_logins_are_limited(index: Index) -> None:
     }
     if locked:
         ways["cookie"] = ("GET", "/owner/dev", {"headers": {**CURL, **cookie}})
+        ways["cookie, file that not all may read"] = ("GET", index.paths["secret"], {"headers": {**CURL, **cookie}})
         ways["cookie of a person"] = ("GET", "/owner/dev", {"headers": {**BROWSER, **cookie}})
         ways["cookie, said to be nobody"] = ("GET", "/+api", {"headers": {**CURL, **cookie}})
         ways["form"] = ("POST", "/+login", {"body": page, "headers": kinds[0]})

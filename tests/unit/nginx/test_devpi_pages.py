@@ -299,6 +299,32 @@ def test_changed_read_rights_hold_at_once(index: Index) -> None:
         change(index, "PATCH", "/owner/stable", "root", ["title="])
 
 
+def test_a_kept_page_is_for_who_may_read_its_index(index: Index) -> None:
+    """Whoever read it first, with a login and without."""
+    for path in ("/owner/secret/+simple/example/", "/owner/secret/+simple/"):
+        content = read(index, path, user="owner").body
+        for _unused in range(2):
+            assert (read(index, path, user="owner").status, read(index, path, user="owner").body) == (200, content)
+            for user, status in {"": 401 if index.needs_login else 403, "reader": 403, "other": 403}.items():
+                answer = read(index, path, user=user)
+                assert (answer.status, content in answer.body) == (status, False), (path, user)
+
+
+def test_pages_are_hidden_as_soon_as_read_rights_change(index: Index) -> None:
+    path = "/owner/stable/+simple/example/"
+    try:
+        for _unused in range(3):
+            for user in ("owner", "reader") if index.needs_login else ("owner", "reader", ""):
+                assert read(index, path, user=user).status == 200
+            change(index, "PATCH", "/owner/stable", "root", ["title=secret"])
+            assert read(index, path, user="reader").status == 403
+            assert read(index, path, user="").status == (401 if index.needs_login else 403)
+            assert read(index, path, user="owner").status == 200
+            change(index, "PATCH", "/owner/stable", "root", ["title="])
+    finally:
+        change(index, "PATCH", "/owner/stable", "root", ["title="])
+
+
 def test_many_at_once_are_one_question(index: Index) -> None:
     upload(index, "owner/dev", "crowd", "1.0")
     path = "/owner/dev/+simple/crowd/"
