@@ -46,7 +46,8 @@ RETURN = r"""
 _value:
   description:
     - For each URL and each who asks it C(index) (the name of the index, of devpi only), C(use) (V(install) or V(upload)),
-      C(url), C(username), C(password), C(login_required), and C(login_url), the URL with that login in it.
+      C(url), C(username), C(password), C(login_required), C(login_url), the URL with that login in it, and C(shown_url), the same
+      with asterisks for the password.
   type: list
   elements: dict
 """
@@ -56,6 +57,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.errors import AnsibleFilterError
+
+from ansible_collections.pyindex.fleet.plugins.module_utils._index_urls import Target, shown
 
 Login = tuple[str, str]
 ANONYMOUS = ":ANONYMOUS:"
@@ -117,6 +120,7 @@ def _url(index: str, use: str, url: str, login: Login | None, login_required: bo
             "password": password,
             "login_required": login_required,
             "login_url": url.replace("//", f"//{words}", 1),
+            "shown_url": shown(Target(url, use, username)),
         }
 
 

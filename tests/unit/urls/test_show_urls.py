@@ -22,6 +22,8 @@ USERS = [
     {"name": "uploader", "password": PASSWORDS["uploader"], "rights": ["read", "upload"]},
 ]
 ENCODED = "r%2Fe%40d%3Aer"
+ROOTS = "r0/ot"
+NOT_ASKED = "           not asked: this login is not one of {host}'s own (-e show_urls_from=localhost asks with it)"
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,12 @@ def hosts(port: int, folder: Path) -> dict[str, Any]:
     devpi = {
         "devpi_server_name": "localhost",
         "devpi_https_port": port,
-        "devpi_indexes": [{"name": "locked/dev", "acl_upload": ["uploader"]}],
+        "devpi_indexes": [
+            {"name": "locked/dev", "acl_upload": ["uploader"]},
+            {"name": "locked/root", "acl_upload": "root"},
+        ],
         "devpi_users": USERS,
-        "devpi_root_password": "root's",
+        "devpi_root_password": ROOTS,
         "devpi_root_pypi": False,
         "devpi_default_index": "locked/dev",
     }
@@ -64,7 +69,20 @@ def hosts(port: int, folder: Path) -> dict[str, Any]:
             }
         },
         "devpi_primary": {"hosts": {"team": devpi}},
-        "clients": {"hosts": {"first": None, "second": {"client_index_host": "team"}}},
+        "clients": {
+            "hosts": {
+                "first": {"pip_client_users": [{"name": "ann", "username": "reader", "password": PASSWORDS["reader"]}]},
+                # Root's too, as in an inventory that has nobody else who uploads
+                "second": {
+                    "client_index_host": "team",
+                    "pip_client_users": [
+                        {"name": "ann"},
+                        {"name": "bob", "username": "uploader", "password": "another"},
+                        {"name": "root", "username": "root", "password": ROOTS},
+                    ],
+                },
+            }
+        },
         "all": {"vars": {**LOCAL, "tls_provider": "files", "tls_ca_certificate_file": str(folder / "ca.crt")}},
     }
 
@@ -101,9 +119,20 @@ class Run:
         return str(next(each["hosts"][host]["msg"] for each in self.tasks if each["task"]["name"] == task))
 
 
+def logins(index: TlsIndex, begin: int) -> set[str]:
+    """Return the names that indexes with clients were asked with since all had been asked `begin` times."""
+    return {asked.login.partition(":")[0] for asked in index.asked[begin:] if asked.path.startswith("/locked/")}
+
+
 @pytest.fixture(scope="module")
-def run(index: TlsIndex, folder: Path) -> Run:
-    return Run(hosts(index.server_port, folder), folder)
+def run_and_logins(index: TlsIndex, folder: Path) -> tuple[Run, set[str]]:
+    begin = len(index.asked)
+    return Run(hosts(index.server_port, folder), folder), logins(index, begin)
+
+
+@pytest.fixture(scope="module")
+def run(run_and_logins: tuple[Run, set[str]]) -> Run:
+    return run_and_logins[0]
 
 
 def test_every_url_of_a_pypiserver_is_shown(run: Run, index: TlsIndex) -> None:
@@ -117,9 +146,32 @@ def test_every_url_of_a_pypiserver_is_shown(run: Run, index: TlsIndex) -> None:
         f"  upload   https://localhost:{port}/locked/",
         "           401: asks for a login, as it has to",
         f"  upload   https://uploader:********@localhost:{port}/locked/",
-        "           400: works; this form, which holds no file, is refused as it has to be",
+        NOT_ASKED.format(host="first"),
     ]
     assert run.stats["private"]["failures"] == 0
+
+
+def test_a_client_is_told_no_login_but_its_own_and_never_roots(run_and_logins: tuple[Run, set[str]]) -> None:
+    """Another host must not learn it, whoever looks on there: the report says what was not asked."""
+    run, used = run_and_logins
+    shown = run.message("Show the URLs", "team").splitlines()
+    for name in ("reader", "uploader", "root"):
+        places = [place for place, line in enumerate(shown) if f"//{name}:********@" in line]
+        assert {shown[place + 1] for place in places} == {NOT_ASKED.format(host="second")}, name
+    assert used == {"", "reader"}
+
+
+def test_the_controller_asks_with_every_login(index: TlsIndex, folder: Path) -> None:
+    """... and a URL with root's is marked."""
+    begin = len(index.asked)
+    own = Run(hosts(index.server_port, folder), folder, "--limit=team", "--extra-vars=show_urls_from=localhost")
+    shown = own.message("Show the URLs", "team").splitlines()
+    place = shown.index(f"  upload   https://uploader:********@localhost:{index.server_port}/locked/dev/")
+    assert shown[place + 1].startswith("           400: works")
+    place = shown.index(f"  upload   https://root:********@localhost:{index.server_port}/locked/root/")
+    assert shown[place + 2] == "           this is root's login: give an application a user of its own"
+    assert sum("root's login" in line for line in shown) == 1
+    assert logins(index, begin) == {"", "reader", "uploader", "root"}
 
 
 def test_every_url_of_a_devpi_is_shown(run: Run, index: TlsIndex) -> None:
@@ -144,7 +196,7 @@ def test_what_does_not_work_is_said_and_fails(run: Run) -> None:
 
 
 def test_no_password_is_shown_unless_asked_for(run: Run, index: TlsIndex, folder: Path) -> None:
-    for secret in (*PASSWORDS.values(), ENCODED):
+    for secret in (*PASSWORDS.values(), ENCODED, ROOTS):
         assert secret not in run.said
     told = Run(hosts(index.server_port, folder), folder, "--limit=private", "--extra-vars=show_urls_passwords=true")
     assert told.code == 0
