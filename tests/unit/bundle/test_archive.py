@@ -16,7 +16,8 @@ from pyindex_bundle import archive
 from pyindex_bundle.archive import Manifest
 from pyindex_bundle.errors import BundleError
 
-SETS: dict[str, dict[str, Any]] = {"wheels/x": {"kind": "wheels", "made_for": ["y"]}, "seed/index1": {"kind": "seed"}}
+SEED: dict[str, Any] = {"kind": "seed", "requirements": ["c"], "pythons": ["3.13"]}
+SETS: dict[str, dict[str, Any]] = {"wheels/x": {"kind": "wheels", "made_for": ["y"]}, "seed/index1": SEED}
 FILES = {
     "wheels/x/a-1.0-py3-none-any.whl": b"a" * 700,
     "wheels/x/b.whl": b"",
@@ -119,6 +120,35 @@ def test_says_when_another_version_has_made_it(bundle: Path) -> None:
         member.size = len(text)
         file.addfile(member, io.BytesIO(text))
     with pytest.raises(BundleError, match="of format 2"):
+        archive.verify(bundle)
+
+
+@pytest.mark.parametrize(
+    ("sets", "files"),
+    [
+        ([], {}),
+        ({"seed/x": None}, {}),
+        ({"seed/x": {"kind": "seed"}}, {}),
+        ({"seed/x": {**SEED, "kind": "other"}}, {}),
+        ({"seed/x": {**SEED, "requirements": "c"}}, {}),
+        ({"../x": SEED}, {}),
+        ({"seed/x": SEED}, []),
+        ({"seed/x": SEED}, {"seed/x/a": None}),
+        ({"seed/x": SEED}, {"seed/x/a": {"size": "1", "sha256": "0"}}),
+        ({"seed/x": SEED}, {"seed/x/..": {"size": 1, "sha256": "0"}}),
+        ({"seed/x": SEED}, {"seed/y/a": {"size": 1, "sha256": "0"}}),
+        ({"seed/x": SEED}, {"seed/x/deep/a": {"size": 1, "sha256": "0"}}),
+        ({"seed/x": SEED}, {"/seed/x/a": {"size": 1, "sha256": "0"}}),
+    ],
+)
+def test_a_manifest_that_no_build_writes_is_damaged(bundle: Path, sets: Any, files: Any) -> None:
+    """Also one with the right checksum: names lead nowhere else, and types are those that are counted on."""
+    text = Manifest(sets, files).text().encode()
+    with tarfile.open(bundle, "w", format=tarfile.GNU_FORMAT) as file:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(text)
+        file.addfile(member, io.BytesIO(text))
+    with pytest.raises(BundleError, match=r"manifest\.json is damaged"):
         archive.verify(bundle)
 
 

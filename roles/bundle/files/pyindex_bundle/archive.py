@@ -17,11 +17,14 @@ from . import digests
 from .errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
+
+# What is said of a set, by its kind
+_LISTS: Final = {"wheels": ["made_for"], "seed": ["requirements", "pythons"], "packages": ["packages", "made_for"]}
 
 _HINT: Final = "Copy it again, or make it anew with playbooks/build_bundle.yml."
 
@@ -126,11 +129,27 @@ def _manifest(archive: tarfile.TarFile) -> Manifest:
                 f"{FORMAT}: make it with the version that deploys from it."
             )
         manifest = Manifest(data["sets"], data["files"])
-        if manifest.text() == text:
+        if manifest.text() == text and all(_sets(manifest)) and all(_files(manifest)):
             return manifest
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         pass  # The same as one that says something else
     raise BundleError(f"{archive.name!s} is not as it was made: {MANIFEST} is damaged. {_HINT}")
+
+
+def _sets(manifest: Manifest) -> Iterator[bool]:
+    """Say of each set whether it is one that `collect` makes."""
+    for name, entry in manifest.sets.items():
+        yield not {"", ".", ".."} & set(name.split("/"))
+        for key in _LISTS[entry["kind"]]:
+            yield isinstance(entry[key], list) and all(isinstance(item, str) for item in entry[key])
+
+
+def _files(manifest: Manifest) -> Iterator[bool]:
+    """Say of each file whether it is one of a set, and directly in its folder."""
+    for name, entry in manifest.files.items():
+        folder, _slash, file = name.rpartition("/")
+        yield folder in manifest.sets and file not in {"", ".", ".."}
+        yield isinstance(entry["size"], int) and isinstance(entry["sha256"], str)
 
 
 def _as_written(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
