@@ -128,6 +128,32 @@ def test_says_where_a_bundle_comes_from_when_there_is_none(say: Say, host: dict[
     )
 
 
+@pytest.mark.parametrize(
+    ("requirement", "complaint"),
+    [
+        ("app @ https://example.org/app.whl", "names a URL: write the project and a version of it"),
+        ("app==", "is no requirement: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["plan", "check"])
+def test_a_seed_is_of_projects_and_versions(
+    say: Say, bundle: Path, host: dict[str, Any], tmp_path: Path, command: str, requirement: str, complaint: str
+) -> None:
+    host["seed"]["requirements"] = [requirement]
+    description = {"bundle": str(bundle), "host": host, "hosts": [host], "work": str(tmp_path)}
+    code, _answer, said = say(description, command)
+    assert code == 1
+    assert said.startswith(f"index1: {requirement!r} {complaint}")
+
+
+def test_a_file_that_cannot_be_written_is_named_on_one_line(
+    say: Say, bundle: Path, host: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, _answer, said = say({"bundle": str(bundle), "host": host}, "part", str(tmp_path / "file" / "part.tar"))
+    assert (code, said) == (1, f"{tmp_path}/file/part.tar: Not a directory")
+
+
 def test_a_host_whose_seed_is_on_the_controller_does_not_get_it(
     say: Say, bundle: Path, host: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -145,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BundleError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from .errors import BundleError
 from .targets import Target
 
@@ -55,6 +57,16 @@ def target_of(data: dict[str, Any]) -> Target:
         raise BundleError(f"{error.args[0]} is not said") from None
 
 
+def _check(requirement: str) -> None:
+    """Raise BundleError for a requirement that no index can answer (pypiserver's seed says the same)."""
+    try:
+        url = Requirement(requirement).url
+    except InvalidRequirement as error:
+        raise BundleError(f"{requirement!r} is no requirement: {str(error).splitlines()[0]}") from None
+    if url:
+        raise BundleError(f"{requirement!r} names a URL: write the project and a version of it")
+
+
 def host(data: dict[str, Any]) -> Host:
     """Return the host that *data* describes. Raises BundleError, which names the host."""
     name = data["name"]
@@ -64,6 +76,8 @@ def host(data: dict[str, Any]) -> Host:
         own = {target.minor: target}
         glibc = seed.get("glibc") or target.glibc
         minors = sorted({target.minor, *seed.get("pythons", [])})
+        for requirement in seed.get("requirements", []):
+            _check(requirement)
         targets = [
             Target(own[minor].python if minor in own else f"{minor}.0", glibc, target.machine) for minor in minors
         ]
