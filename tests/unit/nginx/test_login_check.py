@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from tests.unit.nginx.conftest import Certificates
 from tests.unit.nginx.front import Client, Echo, Front, backend, debian_release, free_ports
 
-GOOD, BAD = "reader:good", "reader:bad"
+# Of a token as well, which comes as the name
+GOOD, TOKEN, BAD = "reader:good", "t-o-k-e-n:", "reader:bad"
+LIMIT = 3
 CREDENTIALS = {"X-Token": "t", "Cookie": "a=b; ticket=t"}
 CLAIMS = {
     "Forwarded": "for=203.0.113.9",
@@ -49,7 +52,7 @@ class Judge(Echo):
         elif "/odd/" in address:
             status = 418
         else:
-            status = 401 if given and given != [basic(GOOD)] else 204
+            status = 401 if given and given not in ([basic(GOOD)], [basic(TOKEN)]) else 204
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -71,9 +74,9 @@ class Site:
     folder: Path
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["login required", "open"])
-def site(request: pytest.FixtureRequest, folder: Path, certificates: Certificates) -> Iterator[Site]:
-    here = folder / f"check-{request.param}"
+@contextmanager
+def running(here: Path, certificates: Certificates, *, required: bool, limit: int = 0) -> Iterator[Site]:
+    """A site with that limit of failed logins, until the end of the with statement."""
     (here / "files" / "files").mkdir(parents=True)
     for name in ("there.whl", ".hidden"):
         (here / "files" / "files" / name).write_text("from disk")
@@ -90,7 +93,7 @@ def site(request: pytest.FixtureRequest, folder: Path, certificates: Certificate
         "upstream": f"unix:{here / 'backend.sock'}",
         "login_check": {
             "uri": "/check",
-            "required": request.param,
+            "required": required,
             "page": "/login",
             "headers": ["X-Token"],
             "cookies": ["ticket"],
@@ -106,13 +109,19 @@ def site(request: pytest.FixtureRequest, folder: Path, certificates: Certificate
             {"match": "~ ^/files/", "files": str(here / "files"), "immutable": True},
         ],
     }
-    variables = {"nginx_failed_logins_per_minute": 0, "nginx_worker_processes": 1}
+    variables = {"nginx_failed_logins_per_minute": limit, "nginx_worker_processes": 1}
     front = Front(here, [declared], variables, release=debian_release())
     assert front.problems() == ""
     front.write()
     assert front.check() == ""
     with backend(here / "backend.sock", Judge), front.running():
-        yield Site(request.param, Client(https_port, certificates.authority), here)
+        yield Site(required, Client(https_port, certificates.authority), here)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["login required", "open"])
+def site(request: pytest.FixtureRequest, folder: Path, certificates: Certificates) -> Iterator[Site]:
+    with running(folder / f"check-{request.param}", certificates, required=request.param) as site:
+        yield site
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +194,28 @@ def test_credentials_go_where_they_are_looked_at(site: Site) -> None:
     seen = site.client.ask("GET", "/open/", login=GOOD, headers={"Cookie": "ticket=t"}).seen()["headers"]
     assert seen["Cookie"] == "ticket=t"
     assert site.client.ask("GET", "/pages/", headers={"X-Token": "t"}).status == 401
+
+
+def test_a_token_may_be_the_name(site: Site) -> None:
+    """Without a password, as devpi-tokens takes it: the backend is asked."""
+    assert site.client.status("GET", "/pages/", TOKEN) == 200
+    assert [asked["Authorization"] for asked in Judge.asked] == [basic(TOKEN)]
+
+
+def test_a_name_without_a_password_is_no_failed_login(folder: Path, certificates: Certificates) -> None:
+    """Only where nothing else in the request can be one."""
+    with running(folder / "check-limit", certificates, required=True, limit=LIMIT) as site:
+        client = site.client
+        assert {client.status("GET", "/pages/", "reader:") for _unused in range(2 * LIMIT)} == {401}
+        assert client.status("GET", "/pages/", GOOD) == 200
+        guesses = [
+            {"Authorization": basic("reader:"), "X-Token": "guess"},
+            # Not all decoders end at the padding
+            {"Authorization": basic("reader:") + basic("guess").partition(" ")[2]},
+            {"Authorization": "Basic cmVhZGVyOg=Z3Vlc3M="},
+        ]
+        assert [client.ask("GET", "/pages/", headers=guess).status for guess in guesses] == [401] * LIMIT
+        assert client.status("GET", "/pages/", GOOD) == 429
 
 
 def test_nobody_is_asked_about_nobody(site: Site) -> None:

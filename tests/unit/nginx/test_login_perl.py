@@ -89,6 +89,16 @@ def test_failed_logins_are_limited(start: Start) -> None:
         assert index.somebody().status("GET", "/x", WRONG) == 401
 
 
+def test_a_name_without_a_password_is_no_guess(start: Start) -> None:
+    """pip sends one each time before it asks the keyring."""
+    with start() as index:
+        client = index.somebody()
+        assert {client.status("GET", "/x", "reader:") for _unused in range(2 * LIMIT)} == {401}
+        assert client.status("GET", "/x", GOOD) == 200
+        assert [client.status("GET", "/x", "reader::") for _unused in range(LIMIT)] == [401] * LIMIT
+        assert client.status("GET", "/x", "reader::") == 429
+
+
 def test_without_the_verifier_nobody_is_let_in(start: Start) -> None:
     with start(Verifier(answer=lambda _question: b"")) as index:
         assert index.client.status("GET", "/x", GOOD) == 503
