@@ -27,13 +27,25 @@ LIMIT = 5
 # What clients of this machine find without a resolver
 NAME = "localhost"
 BODY_MB = 4
-# A plugin that lets only the owner read the index with this title
+# A plugin that lets only the owner read the index with this title, and takes a token that is good for pages of one
+# project only, as devpi-tokens has them: elsewhere it is no login
+PROJECT_TOKEN = "reader:token-for-example"
 READ_RIGHTS = """
+from devpi_server.view_auth import CredentialsIdentity
 from pluggy import HookimplMarker
 
-@HookimplMarker("devpiserver")
+hookimpl = HookimplMarker("devpiserver")
+
+@hookimpl
 def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
     return ["owner"] if ixconfig.get("title") == "secret" else None
+
+@hookimpl(tryfirst=True)
+def devpiserver_get_identity(request, credentials):
+    if credentials and list(credentials) == ["reader", "token-for-example"]:
+        if getattr(getattr(request, "context", None), "project", None) in (None, "example"):
+            return CredentialsIdentity("reader", [])
+    return None
 """
 
 

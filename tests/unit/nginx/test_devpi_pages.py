@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.nginx.devpi_index import Index
+from tests.unit.nginx.devpi_index import PROJECT_TOKEN, Index
 from tests.unit.nginx.devpi_service import basic, form, release_fields, wheel
 from tests.unit.nginx.front import Answer, Client
 
@@ -323,6 +323,17 @@ def test_pages_are_hidden_as_soon_as_read_rights_change(index: Index) -> None:
             change(index, "PATCH", "/owner/stable", "root", ["title="])
     finally:
         change(index, "PATCH", "/owner/stable", "root", ["title="])
+
+
+def test_a_token_for_one_project_reads_no_other_page(index: Index) -> None:
+    """Whatever page of the index it has read before."""
+    upload(index, "owner/dev", "unrelated", "1.0")
+    allowed, other = "/owner/dev/+simple/example/", "/owner/dev/+simple/unrelated/"
+    assert read(index, other).status == 200
+    for _unused in range(2):
+        assert read(index, allowed, user="", login=PROJECT_TOKEN).status == 200
+        for path in (other, f"{other}?a=b"):
+            assert read(index, path, user="", login=PROJECT_TOKEN).status == 401, path
 
 
 def test_many_at_once_are_one_question(index: Index) -> None:
