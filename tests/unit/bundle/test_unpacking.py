@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pyindex_bundle import archive
+from pyindex_bundle import archive, digests
 from tests.unit.repository import ROOT
 
 HOST = "index1"
@@ -49,7 +49,7 @@ class Site:
             (tree / name / f"app-{version}.whl").write_text(version)
         manifest = archive.describe(tree, sets)
         archive.write(tree, manifest, self.bundle)
-        return archive.digests.of_text(manifest.text())
+        return digests.of_text(manifest.text())
 
     def deploy(self, umask: int = 0o022, **variables: Any) -> tuple[int, str]:
         """Run the role; return the code of the run and what was said."""
@@ -157,7 +157,8 @@ def test_another_bundle_than_the_one_that_was_made_is_refused(site: Site) -> Non
 )
 def test_a_path_that_is_no_folder_of_its_own_is_refused(site: Site, name: str, value: str) -> None:
     site.pack("1.0")
-    code, said = site.deploy(**{name: value})
+    site.variables[name] = value
+    code, said = site.deploy()
     assert code != 0
     assert f'{name} is "{value}": it has to be an absolute path of at least two parts' in said
     assert not site.on_host.exists()
