@@ -78,7 +78,8 @@ def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None,
     for path, login in ((readers, GOOD), (writers, WRITER)):
         user, _colon, password = login.partition(":")
         Path(path).write_text(f"{user}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()}\n")
-    (folder / "pages").mkdir()
+    for name in ("pages", "files"):
+        (folder / name).mkdir()
     site = {
         "name": "index",
         "server_name": "index.pyindex.test",
@@ -89,6 +90,7 @@ def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None,
         "upstream": f"unix:{folder / 'backend.sock'}",
         "locations": [
             {"match": "/simple/", "readers_file": readers, "pages": str(folder / "pages")},
+            {"match": "/files/", "readers_file": readers, "files": str(folder / "files"), "immutable": True},
             {"match": "/", "readers_file": readers, "writers_file": writers},
         ],
     }

@@ -42,6 +42,20 @@ def test_who_may_do_what(start: Start) -> None:
         assert "Authorization" not in answer.seen()["headers"]
 
 
+def test_what_comes_from_disk_says_how_long_it_holds(start: Start) -> None:
+    """The first time, when the password is looked at, and from then on."""
+    with start() as index:
+        (index.front.folder / "pages" / "index.html").write_text("<html></html>")
+        (index.front.folder / "files" / "x.whl").write_text("")
+        for _unused in range(2):
+            page, file, other = (index.client.ask("GET", path, login=GOOD) for path in ("/simple/", "/files/x.whl", "/x"))
+            assert (page.status, page.headers["cache-control"]) == (200, "private, no-cache")
+            assert page.headers["vary"] == "Accept, Accept-Encoding"
+            assert file.headers["cache-control"] == "private, max-age=31536000, immutable"
+            assert "vary" not in file.headers
+            assert not {"cache-control", "vary"} & set(other.headers)
+
+
 def test_a_burst_of_one_login_is_looked_at_once(start: Start) -> None:
     def answer(question: Any) -> bytes:
         known = b"204 No Content\r\nCache-Control: max-age=20" if question.login == GOOD else b"401 Unauthorized"
