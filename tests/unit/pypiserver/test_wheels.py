@@ -42,6 +42,8 @@ TRUE = {
     "no digests": "".join(f"{line.split(',')[0]},,\n" for line in RIGHT.splitlines()),
     "no sizes": RIGHT.replace(",480", ","),
     "itself not named": RIGHT.replace(f"{RECORD},,\n", ""),
+    "byte order mark": f"\ufeff{RIGHT}",
+    "folders": f"demo/,,\n{RIGHT}demo,,\n",
     "a line twice": f"{LINE}\n{RIGHT}",
 }
 
@@ -73,6 +75,8 @@ LIES: dict[str, tuple[str | bytes, str]] = {
     "size below zero": (RIGHT.replace(",480", ",-480"), "'-480' bytes"),
     "a file that is not there": (f"{RIGHT}demo/more.py,,\n", "lacks 'demo/more.py', which its RECORD names"),
     "a file elsewhere": (f"{RIGHT}../../etc/passwd,,\n", "lacks '../../etc/passwd'"),
+    "a folder that is not there": (f"{RIGHT}other/,,\n", "lacks 'other/'"),
+    "a folder elsewhere": (f"{RIGHT}../,,\n", r"lacks '\.\./'"),
     "a file not named": (RIGHT.replace(f"{LINE}\n", ""), "has 'demo/__init__.py', which its RECORD does not name"),
     "nothing": ("", "which its RECORD does not name"),
     "two things of a file": (f"{RIGHT}demo/__init__.py,,\n", "two things of 'demo/__init__.py'"),
@@ -124,6 +128,12 @@ def test_a_damaged_member_is_found_where_record_says_nothing_of_it() -> None:
 def test_ten_thousand_members_are_read_as_they_come() -> None:
     members = {f"demo/{number}.py": b"%d" % number for number in range(10_000)}
     assert read_wheel(io.BytesIO(zip_of(wheel_members(more=members)))).folder == FOLDER
+
+
+def test_empty_folders_may_be_named_without_their_slash() -> None:
+    members = {**wheel_members(), "demo/data/": b""}
+    members[RECORD] = f"{RIGHT}demo/data,,\n".encode()
+    assert read_wheel(io.BytesIO(zip_of(members))).folder == FOLDER
 
 
 def test_folders_may_be_named() -> None:

@@ -7,6 +7,7 @@ So what is published here is looked at once, for all of them.
 from __future__ import annotations
 
 import base64
+import bisect
 import csv
 import hashlib
 import io
@@ -16,7 +17,7 @@ from .archives import MAX_METADATA_BYTES, ArchiveError, shorten
 from .zips import Zip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import IO
 
     from .zips import Member
@@ -57,6 +58,9 @@ def read_wheel(file: IO[bytes]) -> Wheel:
     exempt = {f"{folder}/{name}" for name in ("RECORD", *_SIGNATURES)}
     lacking = claims.keys() - archive.members.keys() - exempt
     if lacking:
+        # Some programs name folders too
+        lacking = _without_folders(lacking, archive.members)
+    if lacking:
         raise ArchiveError(f"lacks {shorten(min(lacking))}, which its RECORD names")
     for path, member in archive.members.items():
         if path in exempt:
@@ -66,6 +70,17 @@ def read_wheel(file: IO[bytes]) -> Wheel:
         elif not member.is_folder:
             raise ArchiveError(f"has {shorten(path)}, which its RECORD does not name")
     return Wheel(folder, metadata)
+
+
+def _without_folders(paths: Iterable[str], members: Iterable[str]) -> set[str]:
+    """Return *paths* without those of folders that *members* are in."""
+    in_order = [*sorted(members), ""]
+    found = set()
+    for path in paths:
+        prefix = f"{path.removesuffix('/')}/"
+        if not in_order[bisect.bisect_left(in_order, prefix, hi=len(in_order) - 1)].startswith(prefix):
+            found.add(path)
+    return found
 
 
 def _dist_info(members: Mapping[str, Member]) -> tuple[str, dict[str, Member]]:
@@ -82,7 +97,8 @@ def _claims(record: bytes) -> dict[str, _Claim]:
     """Return what the file *record* says of each path."""
     claims: dict[str, _Claim] = {}
     try:
-        for row in csv.reader(io.StringIO(record.decode(), newline=""), strict=True):
+        # With a byte order mark, or without
+        for row in csv.reader(io.StringIO(record.decode("utf-8-sig"), newline=""), strict=True):
             if not row:
                 continue
             path, digest, size = row
