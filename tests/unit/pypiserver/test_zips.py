@@ -204,6 +204,11 @@ def with_comment(of_member: bool) -> bytes:
     return data.getvalue()
 
 
+def with_folder_data() -> bytes:
+    """Return an archive with a folder, whose deflated data is some bytes long."""
+    return zip_of({"b/": b"hidden"})
+
+
 ONE = zip_of({"a": b"x" * 1000}, zipfile.ZIP_STORED)
 WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "something before": (lambda: b"#!/bin/sh\n" + PLAIN, "not where it should be"),
@@ -213,7 +218,8 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "something behind": (lambda: PLAIN + b"x", "does not end"),
     "two archives": (lambda: ONE + PLAIN, "not where it should be"),
-    "comment": (lambda: with_comment(False), "does not end"),
+    "comment": (lambda: with_comment(False), "has a comment"),
+    "comment that breaks off": (lambda: with_comment(False)[:-1], "does not end"),
     "comment of a member": (lambda: with_comment(True), "comment"),
     "hidden member": (with_hidden_member, "between its members"),
     "overlapping": (overlapping, "something before"),
@@ -243,6 +249,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "absolute": (lambda: zip_of({"/b": b""}), "outside its own folder"),
     "drive": (lambda: zip_of({"c:b": b""}), "outside its own folder"),
     "folder with content": (lambda: zip_of({"b/": b"x"}), "folder with content"),
+    "folder with packed data": (lambda: set_both(with_folder_data(), 22, 24, "<L", 0), "folder with content"),
     "two names": (lambda: with_extra(struct.pack("<HHBL1s", 0x7075, 6, 1, zlib.crc32(b"a"), b"b")), "two names"),
     "extra field that breaks off": (lambda: with_extra(struct.pack("<HH", 0x5554, 9)), "breaks off"),
     "extra sizes": (lambda: with_extra(struct.pack("<HHQQ", 1, 16, 1, 2)), "several sizes"),

@@ -23,6 +23,8 @@ MAX_DIRECTORY_BYTES: Final = 16 * 2**20
 
 _STORED: Final = 0
 _DEFLATED: Final = 8
+# The bytes that nothing takes when it is deflated
+_DEFLATED_NOTHING: Final = 2
 _ENCRYPTED: Final = 0x1
 # How hard it was compressed, and that the name is UTF-8: nothing that changes how it is read
 _HINTS: Final = 0x6
@@ -141,6 +143,8 @@ class Zip:
         tail = self._file.read()
         end = len(tail) - _END.size
         if end < 0 or tail[end:][:4] != _END_MAGIC:
+            if self._ends_with_comment(size):
+                raise ArchiveError("has a comment, which can hide something from some readers")
             raise ArchiveError("is damaged or truncated: it does not end with its table of contents")
         _magic, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, end)
         claimed = (disk, first_disk, here, count, length, start)
@@ -158,6 +162,12 @@ class Zip:
             raise ArchiveError(f"has more than {MAX_MEMBERS} members or too large a table of contents")
         self._file.seek(start)
         return _members(self._file.read(length), count), start
+
+    def _ends_with_comment(self, size: int) -> bool:
+        self._file.seek(max(0, size - _END.size - _MANY))
+        tail = self._file.read()
+        place = tail.rfind(_END_MAGIC, 0, len(tail) - _END.size + len(_END_MAGIC))
+        return place >= 0 and place + _END.size + _END.unpack_from(tail, place)[-1] == len(tail)
 
     def _placed(self, member: Member, position: int) -> Member:
         """Return *member* with the place of its content; what stands there has to say the same of it."""
@@ -247,7 +257,7 @@ def _check(member: Member) -> None:
         raise ArchiveError(f"cannot be read: {shorten(member.name)} is neither stored nor deflated")
     if member.method == _STORED and member.packed != member.size:
         raise ArchiveError(f"is damaged: {shorten(member.name)} has two sizes")
-    if member.is_folder and member.size:
+    if member.is_folder and (member.size or member.packed > _DEFLATED_NOTHING):
         raise ArchiveError(f"is damaged: {shorten(member.name)} is a folder with content")
 
 
