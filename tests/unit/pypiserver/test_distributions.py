@@ -177,6 +177,28 @@ def test_wrong_distributions_are_refused_in_one_line(text: str, data: bytes, rea
     assert len(str(refusal.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("end", "accepted"), [(b"", True), (bytes(512), True), (bytes(511), False), (b"x", False), (b"x" * 512, False)]
+)
+def test_a_tar_may_end_with_its_last_member(end: bytes, accepted: bool) -> None:
+    data = gzip.decompress(sdist()).rstrip(b"\0")
+    data += bytes(-len(data) % 512) + end
+    with contextlib.nullcontext() if accepted else pytest.raises(DistributionError, match="damaged or truncated"):
+        check(SDIST, gzip_of(data))
+
+
+def test_a_tar_does_not_end_with_a_header_for_a_member_that_is_missing() -> None:
+    long = io.BytesIO()
+    with tarfile.open(fileobj=long, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("demo-1.0/" + "long/" * 50))
+    header = long.getvalue()[:1024]
+    data = gzip.decompress(sdist()).rstrip(b"\0")
+    data += bytes(-len(data) % 512)
+    for end in (b"", bytes(1024)):
+        with pytest.raises(DistributionError, match="damaged or truncated"):
+            check(SDIST, gzip_of(data + header + end))
+
+
 def test_a_gzip_bomb_is_refused_before_it_grows() -> None:
     bomb = tar_of({"demo-1.0/zeros": bytes(80 * 2**20), **sdist_members()})
     assert len(bomb) < 2**20

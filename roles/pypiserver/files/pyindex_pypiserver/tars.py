@@ -90,8 +90,10 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
     more: dict[str, str] = {}
     links = Links()
     for _unused in range(MAX_MEMBERS):
-        block = stream.exactly(tarfile.BLOCKSIZE)
-        if not any(block):
+        block = _header(stream)
+        if block is None:
+            if more:
+                raise EOFError("the last member is missing")
             stream.drain()
             links.finish()
             return
@@ -116,6 +118,14 @@ def _pkg_infos(stream: _Bounded) -> Iterator[bytes]:
         elif info.isreg():
             stream.skip(padded)
     raise ArchiveError(f"has more than {MAX_MEMBERS} members")
+
+
+def _header(stream: _Bounded) -> bytes | None:
+    """Return the next header; None for the empty block at the end, which some programs leave out."""
+    block = stream.read(tarfile.BLOCKSIZE)
+    if len(block) not in (0, tarfile.BLOCKSIZE):
+        raise EOFError("the archive ends early")
+    return block if any(block) else None
 
 
 def _check_kind(info: tarfile.TarInfo, path: str) -> None:
