@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -43,6 +44,27 @@ def test_a_release_is_withdrawn_in_every_spelling_and_says_why(filled: PackageSt
     assert yanked(filled) == {WHEEL: reason, SDIST: reason}
     html = (filled.publisher.simple / "my-demo" / "index.html").read_text()
     assert html.count('data-yanked="broken on &lt;Windows&gt; &quot;XP&quot; see #3"') == 2
+
+
+def test_what_is_withdrawn_is_on_disk_when_the_command_ends(
+    filled: PackageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, list[str]]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path.name, sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    command(filled, "my-demo", "1.0", "broken")
+    # The folder, which is new, and the file in it, under its name
+    assert any(name == "packages" and ".yanked" in entries for name, entries in synced)
+    assert (".yanked", ["my-demo.json"]) in synced
+    synced.clear()
+    command(filled, "my-demo", "1.0", verb="unyank")
+    assert (".yanked", []) in synced
 
 
 def test_without_a_reason_it_is_withdrawn_too(filled: PackageStore) -> None:

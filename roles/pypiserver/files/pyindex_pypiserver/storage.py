@@ -23,6 +23,7 @@ from pypiserver.backend import SimpleFileBackend
 from pypiserver.core import PkgFile
 from pypiserver.pkg_helpers import guess_pkgname_and_version
 
+from .disk import sync_folder
 from .distributions import DistributionName, check_file, parse_name
 from .publishing import FILE_MODE, INCOMING, Edit, Publisher
 
@@ -260,12 +261,3 @@ class DiskBackend(SimpleFileBackend):  # type: ignore[misc]
         return PkgFile(
             pkgname=project, version=version, fn=str(self.store.root / name), root=str(self.store.root), relfn=name
         )
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring new and removed names of *folder* to disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

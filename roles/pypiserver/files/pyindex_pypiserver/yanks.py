@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_version
 
+from .disk import sync_folder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -52,8 +54,11 @@ class Yanks:
         path = self._path(project)
         if not reasons:
             path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                sync_folder(self.folder)
             return
         self.folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(self.folder.parent)
         new = path.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -61,6 +66,7 @@ class Yanks:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+        sync_folder(self.folder)
 
     def projects(self) -> set[str]:
         """Return the projects that have withdrawn releases."""
