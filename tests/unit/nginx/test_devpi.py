@@ -290,6 +290,23 @@ def test_attempts_at_the_same_time_are_limited(index: Index) -> None:
         assert set(statuses) <= {401, 429}
 
 
+def test_an_attempt_that_nginx_could_not_pass_on_is_over(index: Index) -> None:
+    """There is no place left behind in which the next one would wait."""
+    bodies = index.front.folder / "client_body"
+    aside = bodies.rename(index.front.folder / "client_body.aside")
+    bodies.touch()
+    client = index.client()
+    try:
+        for _unused in range(LIMIT):
+            assert client.ask("POST", "/+login", headers=DEVPI_CLIENT, body=bytes(1024 * 1024)).status == 503
+    finally:
+        bodies.unlink()
+        aside.rename(bodies)
+    document = json.dumps({"user": "reader", "password": PASSWORDS["reader"]}).encode()
+    headers = {**DEVPI_CLIENT, "Content-Type": "application/json"}
+    assert client.ask("POST", "/+login", headers=headers, body=document).status == 200
+
+
 def test_right_logins_and_none_are_not_counted(index: Index) -> None:
     client = index.client()
     right = {**DEVPI_CLIENT, **index.token("reader"), "Content-Type": "application/json"}
