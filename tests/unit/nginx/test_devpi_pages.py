@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -357,6 +358,30 @@ def test_a_reload_keeps_logins_right_and_pages_true(index: Index) -> None:
             subprocess.run(["kill", "-HUP", str(pid)], check=True)
             assert name in files(read(index, path))
     assert wrong == []
+
+
+def memory(index: Index) -> int:
+    """What nginx's worker has in memory, in KiB."""
+    pid = (index.front.folder / "nginx.pid").read_text().strip()
+    worker = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[-1]
+    status = Path(f"/proc/{worker}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def test_long_addresses_are_not_remembered(locked: Index) -> None:
+    """Nobody has to log in to ask for them."""
+    with connected(locked, "") as stranger:
+
+        def ask(number: int) -> None:
+            path = f"/owner/dev/+simple/made-up-{number}/?{'a' * 7000}"
+            assert stranger.ask("GET", path)[0] == 401
+
+        for number in range(200):
+            ask(number)
+        before = memory(locked)
+        for number in range(4000):
+            ask(number)
+    assert memory(locked) - before < 10_000
 
 
 def test_odd_addresses_are_devpis_to_answer(index: Index) -> None:
