@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,28 @@ def test_the_login_is_renewed_before_its_time_is_over_and_nobody_waits(start: St
             slowest = max(slowest, time.monotonic() - began)
         assert len(index.verifier.questions) == 2
         assert slowest < seconds, f"somebody waited {slowest:.3f} s"
+
+
+def test_many_logins_are_renewed_together(start: Start) -> None:
+    """Also more than nginx runs timers, unless it is told otherwise."""
+    people = [f"user-{number}:right" for number in range(400)]
+    held, released = threading.Event(), threading.Event()
+
+    def answer(_question: Question) -> bytes:
+        assert not held.is_set() or released.wait(20)
+        return b"HTTP/1.1 204 No Content\r\n\r\n"
+
+    settings = {"nginx_worker_processes": 1, "nginx_login_cache_seconds": 18, "__nginx_open_files": 16384}
+    with start(Verifier(answer=answer), **settings) as index:
+        first = time.monotonic()
+        assert set(index.client.statuses("/x", people)) == {200}
+        last = time.monotonic()
+        held.set()
+        time.sleep(last + 15.1 - time.monotonic())
+        assert set(index.client.statuses("/x", people)) == {200}
+        assert time.monotonic() < first + 18, "too slow to tell"
+        released.set()
+        until(lambda: len(index.verifier.questions) == 2 * len(people))
 
 
 def test_who_is_refused_at_the_renewal_is_out(start: Start) -> None:

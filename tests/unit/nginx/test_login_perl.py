@@ -48,7 +48,9 @@ def test_what_comes_from_disk_says_how_long_it_holds(start: Start) -> None:
         (index.front.folder / "pages" / "index.html").write_text("<html></html>")
         (index.front.folder / "files" / "x.whl").write_text("")
         for _unused in range(2):
-            page, file, other = (index.client.ask("GET", path, login=GOOD) for path in ("/simple/", "/files/x.whl", "/x"))
+            page, file, other = (
+                index.client.ask("GET", path, login=GOOD) for path in ("/simple/", "/files/x.whl", "/x")
+            )
             assert (page.status, page.headers["cache-control"]) == (200, "private, no-cache")
             assert page.headers["vary"] == "Accept, Accept-Encoding"
             assert file.headers["cache-control"] == "private, max-age=31536000, immutable"

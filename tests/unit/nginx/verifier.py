@@ -61,7 +61,7 @@ def verifying(path: Path, verifier: Verifier) -> Iterator[Verifier]:
     class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         daemon_threads = True
         block_on_close = False
-        request_queue_size = 128
+        request_queue_size = 1024
 
         def handle_error(self, request: object, client_address: object) -> None:
             """A client that has gone is none of the test's business."""
