@@ -82,6 +82,18 @@ def test_puts_a_changed_folder_right(work: Work, sources: dict[str, str]) -> Non
     assert "base_1.0_all.deb" in files(work)
 
 
+def test_a_login_in_the_sources_is_for_nobody_else(work: Work, tmp_path: Path) -> None:
+    login = {"made.list": "deb [trusted=yes] http://ann:s3cret@127.0.0.1:1/debian ./\n"}
+    kept = work.root / "apt" / "bookworm-x86_64" / "sources.list.d"
+    kept.mkdir(parents=True)
+    for name in login:
+        (kept / name).touch(0o644)
+    with pytest.raises(BundleError, match=r"127\.0\.0\.1") as raised:
+        work.packages(HOST, ["front"], login, refresh=False)
+    assert "s3cret" not in str(raised.value)
+    assert {path.name: path.stat().st_mode & 0o777 for path in kept.iterdir()} == {"made.list": 0o600}
+
+
 def test_names_what_there_is_not(work: Work, sources: dict[str, str]) -> None:
     with pytest.raises(BundleError, match="absent"):
         work.packages(HOST, ["front", "absent"], sources, refresh=False)

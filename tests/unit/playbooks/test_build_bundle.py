@@ -35,12 +35,13 @@ class Site:
         self.lock.write_text(self.index.lock("server==1.0"))
         self.inventory = folder / "hosts.yml"
         self.bundle = folder / ".bundle" / "bundle.tar"
+        self.output = ""
 
     def hosts(self, **hosts: dict[str, Any]) -> None:
         listed = {name: {**SAID, "pypiserver_requirements_file": str(self.lock), **own} for name, own in hosts.items()}
         self.inventory.write_text(yaml.safe_dump({"pypiserver": {"hosts": listed}}))
 
-    def build(self) -> tuple[dict[str, Any], str]:
+    def build(self, *arguments: str) -> tuple[dict[str, Any], str]:
         """Run the playbook; return what became of each host, and all messages."""
         environment = {
             **os.environ,
@@ -54,8 +55,10 @@ class Site:
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory)]
         # The controller's own wheels are not in this index
         command += ["-e", f"bundle_controller_requirements_file={self.lock}", str(ROOT / "playbooks/build_bundle.yml")]
+        command += arguments
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        report = json.loads(done.stdout[done.stdout.index("{") :])
+        self.output = done.stdout + done.stderr
+        report = json.loads(done.stdout[done.stdout.index("{\n") :])
         results = [result for play in report["plays"] for task in play["tasks"] for result in task["hosts"].values()]
         failed = [part for result in results if result.get("failed") for part in (result, *result.get("results", []))]
         told = [result.get("msg", "") for result in results]
@@ -111,3 +114,17 @@ def test_names_a_package_that_has_no_wheel_for_a_host(site: Site) -> None:
     assert "native==1.0" in said
     assert "(for Python 3.12.1 on x86_64 with glibc 2.34)" in said
     assert not site.bundle.exists()
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["works", "fails"])
+def test_a_login_in_the_package_sources_is_not_printed(site: Site, works: bool) -> None:
+    """... and what is wrong is said all the same."""
+    secret = "s3cret-of-the-mirror"
+    host = {**AWAY, "bundle_apt_sources": {"trixie": f"deb http://ann:{secret}@mirror trixie main"}}
+    site.hosts(away={**host, "bundle_target": {"suite": "trixie"}})
+    if not works:
+        (site.index.folder / "server-1.0-py3-none-any.whl").unlink()
+    stats, said = site.build("-vvv")
+    assert secret not in site.output
+    assert stats["away"]["failures"] == (0 if works else 1)
+    assert ("server==1.0" in said) is not works

@@ -74,7 +74,10 @@ def collect(names: Sequence[str], machine: str, sources: dict[str, str], work: P
     for old in (work / "sources.list.d").iterdir():
         old.unlink()
     for name, content in sources.items():
-        (work / "sources.list.d" / name).write_text(content, encoding="utf-8")
+        path = work / "sources.list.d" / name
+        # A login may be in it
+        path.touch(0o600)
+        path.write_text(content, encoding="utf-8")
     (work / "status").touch()
     settings = work / "apt.conf"
     settings.write_text(_SETTINGS.format(architecture=ARCHITECTURES[machine], work=work), encoding="utf-8")
@@ -111,5 +114,6 @@ def _run(command: list[str], settings: Path, folder: Path | None = None) -> str:
     )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", " ", "W:"))] or ["it failed"]
-        raise BundleError(f"{command[0]}: {' '.join(' '.join(lines).split())[:1000]}")
+        said = re.sub(r"//[^/@\s]*@", "//********@", " ".join(" ".join(lines).split()))
+        raise BundleError(f"{command[0]}: {said[:1000]}")
     return done.stdout
