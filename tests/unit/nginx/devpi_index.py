@@ -28,7 +28,7 @@ LIMIT = 5
 NAME = "localhost"
 BODY_MB = 4
 # A plugin that lets only the owner read the index with this title, and takes a token that is good for pages of one
-# project only, as devpi-tokens has them: elsewhere it is no login
+# project only, as devpi-tokens has them: elsewhere it is no login. Its answers have a header that nginx sets, too
 PROJECT_TOKEN = "reader:token-for-example"
 READ_RIGHTS = """
 from devpi_server.view_auth import CredentialsIdentity
@@ -46,6 +46,17 @@ def devpiserver_get_identity(request, credentials):
         if getattr(getattr(request, "context", None), "project", None) in (None, "example"):
             return CredentialsIdentity("reader", [])
     return None
+
+@hookimpl
+def devpiserver_pyramid_configure(config, pyramid_config):
+    pyramid_config.add_tween("read_rights.framing")
+
+def framing(handler, registry):
+    def handle(request):
+        response = handler(request)
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
+    return handle
 """
 
 

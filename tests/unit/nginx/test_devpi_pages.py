@@ -384,6 +384,18 @@ def test_long_addresses_are_not_remembered(locked: Index) -> None:
     assert memory(locked) - before < 10_000
 
 
+def test_pages_that_are_not_kept_have_the_headers_of_others(index: Index) -> None:
+    """Each one once, whoever of devpi and nginx has said it."""
+    for path in ("/owner/dev/+simple/mirrored/", "/owner/dev/+simple/missing/", "/owner/dev/+simple/Example/"):
+        with connected(index) as reader:
+            reader.connection.request("GET", path, headers=reader.headers)
+            answer = reader.connection.getresponse()
+            answer.read()
+        assert answer.headers.get_all("X-Frame-Options") == ["SAMEORIGIN"], path
+        assert len(answer.headers.get_all("Cache-Control", [])) <= 1, path
+        assert "X-Pyindex-Keep" not in answer.headers
+
+
 def test_odd_addresses_are_devpis_to_answer(index: Index) -> None:
     read(index, "/owner/dev/+simple/example/")
     for path, status in {
