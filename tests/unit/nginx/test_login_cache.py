@@ -20,7 +20,7 @@ import bcrypt
 import pytest
 
 from tests.unit.nginx.conftest import Certificates
-from tests.unit.nginx.front import Answer, Client, Front, backend, debian_release, free_ports
+from tests.unit.nginx.front import Answer, Client, Front, backend, connects, debian_release, free_ports
 from tests.unit.nginx.verifier import Question, Verifier, verifying
 
 LIMIT = 5
@@ -187,6 +187,22 @@ def test_who_is_refused_at_the_renewal_is_out(start: Start) -> None:
         assert index.client.status("GET", "/x", GOOD) == 401
 
 
+def test_an_answer_at_the_last_moment_is_not_kept_for_good(start: Start) -> None:
+    """The dictionary takes less than a millisecond for no end at all."""
+    with start(nginx_login_cache_seconds=30) as index:
+        (index.front.configuration / "conf.d" / "zz-late.conf").write_text(
+            f"server {{ listen unix:{index.front.folder / 'late.sock'}; location / {{ content_by_lua_block {{"
+            " local now = ngx.now local began = now()"
+            " local function ask() ngx.now = function() return began + 30 - 0.0005 end return 204 end"
+            ' ngx.print(require("pyindex.logins").check("scope", "", ask)) ngx.now = now } } }\n'
+        )
+        index.reload()
+        until(lambda: connects(index.front.folder / "late.sock"))
+        assert say(index.front.folder / "late.sock") == b"204"
+        time.sleep(0.01)
+        assert b"pyindex_logins " not in look(index)
+
+
 def test_wrong_logins_are_not_remembered(start: Start) -> None:
     with start(Verifier(), nginx_failed_logins_per_minute=0) as index:
         assert [index.client.status("GET", "/x", GOOD) for _unused in range(3)] == [401] * 3
@@ -330,12 +346,17 @@ def test_what_was_sent_is_nowhere(start: Start) -> None:
             assert [path for path, content in found.items() if text.encode() in content] == []
 
 
-def look(index: Index) -> bytes:
-    """The keys and values of the shared dictionaries."""
+def say(path: Path) -> bytes:
+    """What a server on a Unix socket answers."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(index.front.folder / "look.sock"))
+        connection.connect(str(path))
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")[2]
+
+
+def look(index: Index) -> bytes:
+    """The keys, values and seconds left of the shared dictionaries."""
+    return say(index.front.folder / "look.sock")
 
 
 def places(index: Index) -> list[str]:
