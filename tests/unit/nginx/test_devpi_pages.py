@@ -143,6 +143,16 @@ def test_a_page_is_what_devpi_says_to_this_client(index: Index) -> None:
                 assert (through.status, through.body) == (status, body), headers
 
 
+def test_a_page_is_kept_by_the_name_that_it_is_made_with(index: Index) -> None:
+    """However a client writes the site's name."""
+    path = "/owner/dev/+simple/example/"
+    host = f"localhost:{index.port}"
+    page = read(index, path, host=host)
+    before = rendered(index)
+    assert read(index, path, host=host.upper()).body == page.body
+    assert rendered(index) == before
+
+
 def test_conditional_requests(index: Index) -> None:
     path = "/owner/dev/+simple/example/"
     read(index, path)
