@@ -82,7 +82,7 @@ def test_puts_a_changed_folder_right(work: Work, sources: dict[str, str]) -> Non
     assert "base_1.0_all.deb" in files(work)
 
 
-def test_a_login_in_the_sources_is_for_nobody_else(work: Work, tmp_path: Path) -> None:
+def test_a_login_in_the_sources_is_for_nobody_else(work: Work) -> None:
     login = {"made.list": "deb [trusted=yes] http://ann:s3cret@127.0.0.1:1/debian ./\n"}
     kept = work.root / "apt" / "bookworm-x86_64" / "sources.list.d"
     kept.mkdir(parents=True)
