@@ -44,9 +44,16 @@ class Index:
     def log(self) -> str:
         return (self.front.folder / "error.log").read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def master(self) -> int:
+        """nginx listens before it has written who it is."""
+        pid = self.front.folder / "nginx.pid"
+        until(lambda: pid.read_text().endswith("\n"))
+        return int(pid.read_text())
+
     def reload(self) -> None:
         """Have new workers, as after a change of the configuration."""
-        master = int((self.front.folder / "nginx.pid").read_text())
+        master = self.master
         before = workers(master)
         os.kill(master, signal.SIGHUP)
         until(lambda: not workers(master) & before and bool(workers(master)))
@@ -250,7 +257,7 @@ def test_places_of_a_worker_that_died_are_free_again(start: Start) -> None:
         for number in range(LIMIT):
             pool.submit(client.ask, "GET", "/x", login=f"reader:{number}")
         until(lambda: places(index)[:1] == [str(LIMIT)])
-        for worker in workers(int((index.front.folder / "nginx.pid").read_text())):
+        for worker in workers(index.master):
             os.kill(int(worker), signal.SIGKILL)
         plain = socket.create_connection(("127.0.0.1", client.port), 30, (client.address, 0))
         with client.secure(plain) as waiting:
