@@ -284,6 +284,16 @@ def test_what_is_no_text_is_no_address(octets: str, site: Site) -> None:
         assert site.client.status("GET", address, GOOD) == 404
 
 
+@pytest.mark.parametrize("piece", ["x", "%20", "%c3%a4", "x/", "%f0%9f%98%80/"])
+def test_long_addresses(piece: str, site: Site) -> None:
+    """As long as nginx takes them at all."""
+    for length in (1000, 1500, 7000):
+        address = "/pages/" + piece * (length // len(piece))
+        assert site.client.ask("GET", address, login=GOOD).seen()["path"] == address
+        assert site.client.status("GET", f"{address}%ff", GOOD) == 404
+    assert "[alert]" not in (site.folder / "error.log").read_text()
+
+
 def test_methods(site: Site) -> None:
     assert site.client.status("PUSH", "/pages/", GOOD) == 200
     refused = site.client.ask("OPTIONS", "/pages/", login=GOOD)
