@@ -15,7 +15,10 @@ from .tools import Person
 
 def shown(fleet: Fleet, index: Index, *arguments: str) -> dict[str, list[str]]:
     """The URLs that are shown of an index host, by what they are for; in a fleet where they all work."""
-    extra = ("--limit", index.machine.name, *arguments)
+    extra = ["--limit", index.machine.name, *arguments]
+    if all(client.index is not index for client in fleet.clients):
+        # The controller may know no name of the fleet
+        extra.append(f"--extra-vars=show_urls_from={index.machine.name}")
     done = ansible(fleet.inventory, "ansible-playbook", "playbooks/show_urls.yml", *extra)
     # Not what it said: the URLs may hold passwords
     assert done.returncode == 0, re.sub("//[^/@]*@", "//...@", done.stdout + done.stderr)
