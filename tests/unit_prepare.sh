@@ -8,7 +8,8 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 "${root}/.venv/bin/python" "${root}/tests/devpi_server.py" >/dev/null
 
-set -- nginx libnginx-mod-http-lua libnginx-mod-http-perl
+# libfaketime sets a clock back for nginx alone
+set -- nginx libnginx-mod-http-lua libnginx-mod-http-perl libfaketime
 missing=""
 for package; do
     dpkg-query --show --showformat '${db:Status-Status}\n' "${package}" 2>/dev/null | grep -qx installed || missing=yes

@@ -150,10 +150,14 @@ class Front:
         return bool(self.value("__nginx_credentials_files"))
 
     @contextmanager
-    def running(self, *, verified: bool = True) -> Iterator[None]:
-        """nginx over the written files, and the verifier unless the test has one, until the end of the with statement."""
+    def running(self, *, verified: bool = True, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+        """nginx over the written files, and the verifier unless the test has one, until the end of the with statement.
+        `environment`: what nginx has besides that of the tests."""
         verifier = self.verifying() if verified and self.verifies() else nullcontext()
-        with verifier, subprocess.Popen(self.command("-g", "daemon off;")) as nginx:
+        # nginx forgets all of its environment that it is not told to keep
+        kept = "".join(f" env {name};" for name in environment or {})
+        command = self.command("-g", f"daemon off;{kept}")
+        with verifier, subprocess.Popen(command, env={**os.environ, **(environment or {})}) as nginx:
             try:
                 port = int(self.sites[0]["https_port"])
                 wait_until(lambda: answers(port), nginx, self.folder / "error.log")

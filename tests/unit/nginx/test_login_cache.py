@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import itertools
 import os
+import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -78,7 +79,13 @@ def together(requests: Sequence[Callable[[], Answer]]) -> list[Answer]:
 
 
 @contextmanager
-def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None, **variables: Any) -> Iterator[Index]:
+def indexed(
+    folder: Path,
+    certificates: Certificates,
+    verifier: Verifier | None,
+    environment: Mapping[str, str] | None = None,
+    **variables: Any,
+) -> Iterator[Index]:
     """A front that asks `verifier`, or without one that of the role, with those variables of the role."""
     folder.mkdir()
     http_port, https_port = free_ports(2)
@@ -117,7 +124,9 @@ def indexed(folder: Path, certificates: Certificates, verifier: Verifier | None,
     )
     assert front.check() == ""
     stand_in = verifying(folder / "verifier" / "verifier.sock", verifier) if verifier else nullcontext()
-    with stand_in, backend(folder / "backend.sock"), front.running(verified=not verifier):
+    with stand_in, backend(folder / "backend.sock"), front.running(
+        verified=not verifier, environment=environment
+    ):
         yield Index(front, verifier or Verifier(), Client(https_port, certificates.authority))
 
 
@@ -194,14 +203,39 @@ def test_who_is_refused_at_the_renewal_is_out(start: Start) -> None:
         assert index.client.status("GET", "/x", GOOD) == 401
 
 
+def test_a_clock_that_is_set_back_makes_no_login_known_for_longer(start: Start, folder: Path) -> None:
+    """Who is removed is out in time, whatever the time of day is said to be."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    offset = folder / "offset"
+    offset.write_text("+0")
+    clock = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    with start(nginx_login_cache_seconds=2, environment=clock) as index:
+        assert index.client.status("GET", "/x", GOOD) == 200
+        known = time.monotonic()
+        index.verifier.logins.clear()
+        offset.write_text("-5h")
+        # By the time of day it is known for hours
+        until(lambda: any(float(left) > 3600 for left in re.findall(rb" ([\d.]+)\n", look(index))))
+        time.sleep(max(0.0, known + 2 - time.monotonic()))
+        assert index.client.status("GET", "/x", GOOD) == 401
+
+
 def test_an_answer_at_the_last_moment_is_not_kept_for_good(start: Start) -> None:
     """The dictionary takes less than a millisecond for no end at all."""
     with start(nginx_login_cache_seconds=30) as index:
         (index.front.configuration / "conf.d" / "zz-late.conf").write_text(
             f"server {{ listen unix:{index.front.folder / 'late.sock'}; location / {{ content_by_lua_block {{"
-            " local now = ngx.now local began = now()"
-            " local function ask() ngx.now = function() return began + 30 - 0.0005 end return 204 end"
-            ' ngx.print(require("pyindex.logins").check("scope", "", ask)) ngx.now = now } } }\n'
+            # With a clock of the test's: what was loaded with another one is loaded anew
+            " local at, loaded = 1000, package.loaded"
+            ' loaded["pyindex.clock"] = function() return at end loaded["pyindex.logins"] = nil'
+            " local function ask() at = at + 30 - 0.0005 return 204 end"
+            ' ngx.print(require("pyindex.logins").check("scope", "", ask))'
+            ' loaded["pyindex.clock"] = nil loaded["pyindex.logins"] = nil } } }\n'
         )
         index.reload()
         until(lambda: connects(index.front.folder / "late.sock"))
