@@ -49,17 +49,14 @@ def test_the_bundle_that_is_expected_is_told_to_the_role(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("inventory", "refreshed"),
+    ("inventory", "source"),
     [
-        ({"index_bundle": "/srv/bundle.tar"}, True),
-        ({"index_bundle": "/srv/bundle.tar", "pypiserver_seed_refresh": False}, True),
-        ({}, False),
-        ({"pypiserver_seed_refresh": True}, True),
+        ({"bundle_digest": "0123456789abcdef"}, "0123456789abcdef"),
+        ({"bundle_digest": ""}, ""),
+        ({"bundle_digest": "", "pypiserver_seed_source": "mine"}, "mine"),
     ],
-    ids=["bundle", "bundle_and_no", "no_bundle", "asked_for"],
+    ids=["bundle", "no_bundle", "own"],
 )
-def test_a_bundle_is_looked_at_for_newer_releases_each_time(
-    tmp_path: Path, inventory: dict[str, Any], refreshed: bool
-) -> None:
-    """It is on the host and needs no network; without this a new bundle's releases would not be published."""
-    assert given("pypiserver_seed_refresh", tmp_path, inventory) is refreshed
+def test_another_bundle_is_looked_at_for_newer_releases(tmp_path: Path, inventory: dict[str, Any], source: str) -> None:
+    """Without this the releases of a new bundle would not be published; of the same one nothing is asked again."""
+    assert given("pypiserver_seed_source", tmp_path, inventory) == source

@@ -108,6 +108,16 @@ def test_only_what_is_missing_is_downloaded(
     assert calls[-1] == ("download", HOST_PYTHON, ["https://x/demo-1.0-py3-none-any.whl"])
 
 
+def test_another_source_is_asked_once(store: PackageStore, make_pip: Callable[[Path], Pip]) -> None:
+    Seed(store, source="first").publish("demo", make_pip)
+    assert Seed(store, source="first").is_done("demo")
+    second = Seed(store, source="second")
+    assert not second.is_done("demo")
+    assert second.publish("demo", make_pip).published == []
+    assert second.is_done("demo")
+    assert not Seed(store).is_done("demo")
+
+
 def test_a_file_that_is_gone_makes_its_requirements_pending_again(
     store: PackageStore, make_pip: Callable[[Path], Pip]
 ) -> None:

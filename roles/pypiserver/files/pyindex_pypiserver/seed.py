@@ -44,21 +44,22 @@ class Outcome:
 
 
 class Seed:
-    """The seeding of one store for the host's Python and further *pythons*."""
+    """The seeding of one store for the host's Python and further *pythons*, from *source* (of any name)."""
 
-    def __init__(self, store: PackageStore, pythons: Iterable[str] = ()) -> None:
+    def __init__(self, store: PackageStore, pythons: Iterable[str] = (), source: str = "") -> None:
         self.store = store
+        self.source = source
         self.pythons = [HOST_PYTHON, *sorted(set(pythons) - {HOST_PYTHON})]
         self.folder = store.root / FOLDER
         self.folder.mkdir(mode=0o700, exist_ok=True)
 
     def is_done(self, requirement: str) -> bool:
-        """Return whether *requirement* was published for these Pythons and all its files are still there."""
+        """Return whether *requirement* was published for these Pythons from that source, and has all its files still."""
         try:
             stamp = json.loads(self._stamp(requirement).read_text())
         except (FileNotFoundError, ValueError):
             return False
-        return bool(set(stamp["files"]) <= self._names())
+        return bool(stamp.get("source", "") == self.source and set(stamp["files"]) <= self._names())
 
     def publish(self, requirement: str, make_pip: Callable[[Path], Pip] = Pip) -> Outcome:
         """Resolve, download and publish *requirement*, and remember it when nothing went wrong."""
@@ -127,7 +128,7 @@ class Seed:
     def _remember(self, outcome: Outcome) -> None:
         stamp = self._stamp(outcome.requirement)
         files = sorted({*outcome.published, *outcome.present})
-        content = {"requirement": outcome.requirement, "pythons": self.pythons, "files": files}
+        content = {"requirement": outcome.requirement, "pythons": self.pythons, "source": self.source, "files": files}
         new = stamp.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1) + "\n")
         new.replace(stamp)
@@ -160,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--packages-dir", type=Path, required=True)
     parser.add_argument("--pages-dir", type=Path, required=True)
     parser.add_argument("--python-version", action="append", default=[], help="a further one, such as 3.13")
+    parser.add_argument("--source", default="", help="what the files come from: of another one all is resolved again")
     parser.add_argument("--refresh", action="store_true", help="resolve again what was done before")
     parser.add_argument(
         "--pip-environment", action="store_true", help="read variables for pip, as a JSON object, from standard input"
@@ -170,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Not from the command line, which everyone on the host can read
         os.environ.update({name: str(value) for name, value in json.load(sys.stdin).items()})
     os.umask(0o027)
-    seed = Seed(PackageStore(options.packages_dir, options.pages_dir), options.python_version)
+    seed = Seed(PackageStore(options.packages_dir, options.pages_dir), options.python_version, options.source)
     if options.command == "pending":
         pending = [text for text in options.requirement if options.refresh or not seed.is_done(text)]
         print(json.dumps({"pending": pending}))
