@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disruptive: takes something down for a moment; runs with --disruptive only")
     config.addinivalue_line("markers", "where(predicate): only for index hosts of which it is true, and their clients")
     config.addinivalue_line("markers", "nobody: the inventory has no such host or user, so there is nothing to prove")
-    config.addinivalue_line("markers", "place(number): when it runs; -1 first, 0 as usual, 1 and 2 last")
+    config.addinivalue_line("markers", "place(number): when it runs; -1 first, 0 as usual, 1 to 3 last")
     # testinfra starts Ansible's programs by name
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 

@@ -25,3 +25,5 @@ WEB = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and "de
 JENKINS = pytest.mark.where.with_args(
     lambda index: isinstance(index, Devpi) and "devpi-jenkins" in index["devpi_plugins"]
 )
+# What its hosts send outside is recorded
+RECORDED = pytest.mark.where.with_args(lambda index: bool(index["acceptance_outward_record"]))
