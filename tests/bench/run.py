@@ -27,17 +27,14 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import devpi_plan  # noqa: E402 - it is found from the root
+from tests.bench import devpi_plan, offline, reconcile  # noqa: E402 - it is found from the root
+from tests.bench.peers.fleet import BenchError  # noqa: E402
 
 BIN = Path(sys.executable).parent
 LAB = ROOT / "inventories" / "lab"
 PAGE = ROOT / "docs" / "figures.md"
 FILES = 2000
 FLEET = "bench"
-
-
-class BenchError(Exception):
-    """Something that makes the figures meaningless; the message says what."""
 
 
 @dataclass
@@ -206,7 +203,11 @@ def main() -> int:
         figures.append(measure_memory(LAB))
         figures += [
             Figure(what, round(seconds, 1), "s", limit, note)
-            for what, seconds, limit, note in devpi_plan.measure(options.runs)
+            for what, seconds, limit, note in devpi_plan.measure(options.runs) + reconcile.measure(options.runs)
+        ]
+        figures += [
+            Figure(what, round(value, 2), unit, limit, note)
+            for what, value, unit, limit, note in offline.measure(options.runs)
         ]
         result = page(figures)
     except BenchError as error:
