@@ -43,6 +43,8 @@ def checked(**keys: Any) -> dict[str, Any]:
         ({"https_port": 80}, "both for HTTP and for HTTPS"),
         ({"http_port": 70000}, "http_port must be 0 (none) to 65535"),
         ({"https_port": 0}, "https_port 1 to 65535"),
+        ({"addresses": ["::1"]}, 'address "::1" must be an IPv4 address, or an IPv6 address in brackets'),
+        ({"addresses": ["localhost"]}, 'address "localhost" must be an IPv4 address'),
         ({"max_body_mb": 0}, "max_body_mb must be 1 or more"),
         ({"certificate": "index.crt"}, 'certificate "index.crt" must be an absolute path'),
         ({"certificate_key": "/etc/a b"}, 'certificate_key "/etc/a b" must be an absolute path'),

@@ -84,6 +84,12 @@ CASES: dict[str, tuple[list[Site], dict[str, Any]]] = {
     ),
     "login check beside passwords": ([TYPICAL, {**CHECKED, "name": "b", "server_name": "other.pyindex.test"}], {}),
     "published pages": ([PUBLISHED], {}),
+    "loopback only": ([{**TYPICAL, "addresses": ["127.0.0.1"]}], {}),
+    "loopback only, any name": ([{**TYPICAL, "addresses": ["127.0.0.1"], "server_name": "_"}], {}),
+    "loopback beside the network": (
+        [TYPICAL, {**TYPICAL, "name": "b", "server_name": "b.pyindex.test", "addresses": ["127.0.0.1", "[::1]"]}],
+        {},
+    ),
     "another port each": (
         [TYPICAL, {**TYPICAL, "name": "tcp", "http_port": 0, "https_port": "own", "upstream": "127.0.0.1:3141"}],
         {},
@@ -125,6 +131,18 @@ def test_nginx_takes_ipv6(tmp_path: Path, certificates: Certificates) -> None:
     front.write()
     assert front.check() == ""
     assert "listen [::]:" in (front.configuration / "conf.d" / "pyindex-pypiserver.conf").read_text()
+
+
+@pytest.mark.parametrize("case", ["loopback only", "loopback only, any name"])
+def test_a_site_with_addresses_listens_nowhere_else(case: str, tmp_path: Path, certificates: Certificates) -> None:
+    """Not even what refuses unknown names."""
+    front = front_of(case, tmp_path, certificates)
+    # A machine with IPv6
+    front.listeners.append("ipv6")
+    texts = [text for path, text in front.files().items() if "/verifier/" not in path]
+    listens = [line.split()[1] for text in texts for line in text.splitlines() if line.strip().startswith("listen ")]
+    assert len(listens) >= 2
+    assert {listen.rpartition(":")[0] for listen in listens} == {"127.0.0.1"}
 
 
 def test_gixy_finds_nothing(tmp_path: Path, certificates: Certificates) -> None:
