@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "roles.md"
-INTERNAL = {"python_service"}
+INTERNAL = {"container", "python_service"}
 
 HEAD = """# Roles and their variables
 

@@ -101,6 +101,48 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         'the rule "a b" (port 1) cannot be used',
     ),
 }
+# The engines of the machine that `run` makes
+CONTAINER = {"pypiserver_runtime": "container", "pypiserver_removal": True}
+CASES |= {
+    "container_docker_stopped": (
+        {**CONTAINER, "container_engine": "docker"},
+        "is there and does not work: Cannot connect to the Docker daemon. Start its service",
+    ),
+    "container_without_quadlet": (
+        {**CONTAINER, "container_engine": "quadlet"},
+        "container_engine is quadlet, which podman version 4.3.1 does not have (it came with Podman 4.4)",
+    ),
+    "container_unknown_engine": (
+        {**CONTAINER, "container_engine": "lxc"},
+        "must be one of: auto, quadlet, podman, docker, got: lxc",
+    ),
+    "container_no_archive": (
+        {**CONTAINER, "container_image_archive": "/nowhere/image.tar"},
+        "container_image_archive is /nowhere/image.tar, and there is no such file on the controller: write one with",
+    ),
+    "container_removal": (
+        {**CONTAINER, "pypiserver_removal": False},
+        "the official image lets every uploader remove releases, and has no switch for that: set pypiserver_removal",
+    ),
+    "container_url_path": (
+        {**CONTAINER, "pypiserver_url_path": "/python"},
+        "the official image answers at the root only",
+    ),
+    "container_seed": ({**CONTAINER, "pypiserver_seed_requirements": ["x"]}, "the official image cannot be seeded"),
+    "container_socket": (
+        {**CONTAINER, "pypiserver_socket": "/run/pypiserver.sock"},
+        "with a container it has to be in a folder of its own below /run",
+    ),
+    "unknown_runtime": ({"pypiserver_runtime": "docker"}, "must be one of: venv, container, got: docker"),
+    "open_uploads": (
+        {"pypiserver_protected_actions": ["list"]},
+        "so everybody could upload: put update into it or, if that is meant, set pypiserver_authentication to none",
+    ),
+    "half_open": (
+        {"pypiserver_authentication": "none", "pypiserver_protected_actions": ["list"]},
+        "pypiserver_authentication is none, but pypiserver_protected_actions is ['list']: leave one of them out",
+    ),
+}
 CASES["no_firewall"] = (
     {"firewall_provider": "auto"},
     "runs no firewall. Set firewall_provider to firewalld, ufw or nftables to have that one installed and used",
@@ -150,7 +192,16 @@ MADE = {
     "port_in_use": "is in use by",
     "key_of_another": "does not belong to the key: it was made for another one",
     "expired": "has expired on",
+    "container_no_engine": "there is no container engine on this host: install Podman",
+    "container_named_engine": "container_engine is docker, but there is no program docker on this host",
+    "folder_of_another": "and the server runs as pypiserver. Name another folder in pypiserver_packages_dir",
     "other_name": f"is not for {NAME}: it is for other.example.org",
+}
+
+
+ENGINES = {
+    "podman": "echo podman version 4.3.1",
+    "docker": '[ "$1" = --version ] || { echo Cannot connect to the Docker daemon >&2; exit 1; }\necho Docker version 20.10.24',
 }
 
 
@@ -161,6 +212,10 @@ def run(groups: dict[str, dict[str, Any]], folder: Path) -> dict[str, Any]:
     still.parent.mkdir(exist_ok=True)
     still.write_text("#!/bin/sh\nexit 3\n")
     still.chmod(0o755)
+    # ... that has Podman without Quadlet, and Docker whose service is stopped
+    for name, text in ENGINES.items():
+        (still.parent / name).write_text(f"#!/bin/sh\n{text}\n")
+        (still.parent / name).chmod(0o755)
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({name: {"hosts": hosts} for name, hosts in groups.items()}))
     done = subprocess.run(
@@ -205,6 +260,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
             "expired": certificate(folder / "expired", NAME, days=-1),
             "other_name": certificate(folder / "other", "other.example.org"),
         }
+        # A machine without any engine
+        bare = folder / "python"
+        bare.write_text(f'#!/bin/sh\nPATH={folder}/empty exec {sys.executable} "$@"\n')
+        bare.chmod(0o755)
+        made["container_no_engine"] = {**CONTAINER, "ansible_python_interpreter": str(bare)}
+        made["container_named_engine"] = {**made["container_no_engine"], "container_engine": "docker"}
+        packages = folder / "packages"
+        packages.mkdir()
+        made["folder_of_another"] = {"pypiserver_packages_dir": str(packages)}
+        if os.geteuid() == 0:
+            # Of the official image's user; else it is of whoever runs this
+            os.chown(packages, 9898, 9898)
         faults = {**{name: fault for name, (fault, _words) in CASES.items()}, **made}
         # A port that nothing listens on, so that the taken one is the only fault
         free = {"pypiserver_https_port": 58443}
