@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the unit tests need beside .venv: a devpi-server from the role's locks, in .cache, and nginx, which checks
+# Install what the unit tests need beside .venv: a devpi-server and a pypiserver from the roles' locks, in .cache, and nginx, which checks
 # the configuration that our role writes. Does nothing when they are there. Leaves no web server running and none that starts at boot.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -7,6 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "${root}/molecule/shared/lib.sh"
 
 "${root}/.venv/bin/python" "${root}/tests/devpi_server.py" >/dev/null
+"${root}/.venv/bin/python" "${root}/tests/pypiserver_programs.py" >/dev/null
 
 # libfaketime sets a clock back for nginx alone
 set -- nginx libnginx-mod-http-lua libnginx-mod-http-perl libfaketime

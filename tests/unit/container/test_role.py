@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import os
 import re
+import socket
 import subprocess
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.pypiserver_programs import install
 from tests.unit.container.machine import SERVER, WATCH, Host, deploy, failures
+from tests.unit.repository import ROOT
 
 PUBLISHING = {"pypiserver_container_publishing": True}
 NAMED = {"pypiserver_container_image": f"registry.example.org/pypiserver@sha256:{'1' * 64}"}
@@ -135,6 +143,7 @@ def container_settings(found: Deployed, service: str) -> dict[str, Any]:
             "security_opt": ["no-new-privileges:true"] if values["NoNewPrivileges"] == "true" else [],
             "volumes": [{"type": "bind", "source": source, "target": target} for source, target in volumes],
             "command": re.findall(r'"([^"]*)"', values["Exec"]),
+            "environment": dict(value.strip('"').split("=", 1) for key, value in pairs if key == "Environment"),
         }
     unit = found.files[f"systemd/{service}.service"].replace("\\\n", "")
     (start,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
@@ -151,6 +160,7 @@ def container_settings(found: Deployed, service: str) -> dict[str, Any]:
         "security_opt": ["no-new-privileges:true"] if "--security-opt=no-new-privileges" in options else [],
         "volumes": [{"type": "bind", "source": source, "target": target} for source, target in volumes],
         "command": words[image + 1 :],
+        "environment": dict(word.removeprefix("--env=").split("=", 1) for word in words if word.startswith("--env=")),
     }
 
 
@@ -254,3 +264,72 @@ def test_a_second_run_asks_only_what_is_there(deployed: dict[str, Deployed], tmp
         asked = [call for call in host.calls() if not call.startswith("systemctl")]
         assert not [call for call in asked if re.match(r"\S+ (pull|build|load|run) ", call)]
         assert host.files() == deployed[host.name].files
+
+
+@contextlib.contextmanager
+def served(told: Mapping[str, Any], program: list[str], folder: Path) -> Iterator[Path]:
+    """Run what a container is told, without the container; yield the socket that it listens on.
+
+    Below *folder* lies what it would see; the programs are those of the role's lock file.
+    """
+
+    def here(text: str) -> str:
+        for path in ("/var/lib/pypiserver", "/data", "/run/pypiserver"):
+            text = text.replace(path, str(folder))
+        return text
+
+    command = [*program, *(here(word) for word in told["command"][1 if program[0].endswith("python") else 0 :])]
+    environment = {name: here(value) for name, value in told["environment"].items()}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT / "roles/pypiserver/files",
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment, "HOME": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        path = folder / "pypiserver.sock"
+        deadline = time.monotonic() + 60
+        try:
+            while not connects(path):
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            yield path
+        finally:
+            server.terminate()
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def get(path: Path, target: str) -> int:
+    """The status of a page, asked for through the socket."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(30)
+        channel.connect(str(path))
+        channel.sendall(f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(channel)
+        answer.begin()
+        return answer.status
+
+
+@pytest.mark.parametrize("name", ["podman", "docker"], ids=["the official image's server", "our own"])
+def test_the_server_listens_on_the_socket_alone(deployed: dict[str, Deployed], name: str) -> None:
+    """The real servers, told exactly what the containers are told: no port, and a socket that its folder guards."""
+    told = container_settings(deployed[name], "pypiserver")
+    programs = install()
+    program = [str(programs / "pypi-server")] if name == "podman" else [str(programs / "python")]
+    # Short, as the path of a socket may have 107 bytes only
+    with tempfile.TemporaryDirectory(prefix="pypiserver-") as text:
+        folder = Path(text)
+        (folder / "packages").mkdir()
+        (folder / "pages").mkdir()
+        with served(told, program, folder) as path:
+            assert get(path, "/health") == 200
+            assert path.stat().st_mode & 0o777 == 0o777
+            listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+            assert not [line for line in listening.splitlines() if "gunicorn" in line or "pypi-server" in line]
+            # A name that is not here is asked for nowhere else
+            assert get(path, "/simple/no-such-project/") in {404, 503}
