@@ -212,8 +212,14 @@ class Pypiserver(Index):
         return str(self["pypiserver_packages_dir"])
 
     @property
+    def container(self) -> bool:
+        """Whether the server runs in a container."""
+        return bool(self["pypiserver_runtime"] == "container")
+
+    @property
     def units(self) -> tuple[str, ...]:
-        return ("pypiserver.service", "pypiserver.socket")
+        # A container makes its socket itself
+        return ("pypiserver.service",) if self.container else ("pypiserver.service", "pypiserver.socket")
 
     @property
     def exposure(self) -> float:

@@ -10,6 +10,9 @@ import pytest
 from .indexes import Devpi, Pypiserver
 
 PYPISERVER = pytest.mark.where.with_args(lambda index: isinstance(index, Pypiserver))
+# The server runs in a container, or (of either kind) in systemd's sandbox
+CONTAINER = pytest.mark.where.with_args(lambda index: isinstance(index, Pypiserver) and index.container)
+SANDBOX = pytest.mark.where.with_args(lambda index: not (isinstance(index, Pypiserver) and index.container))
 DEVPI = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi))
 # Reading needs a login
 LOCKED = pytest.mark.where.with_args(lambda index: isinstance(index, Devpi) and index.locked)

@@ -7,18 +7,22 @@ import re
 import pytest
 
 from .indexes import Index
+from .kinds import SANDBOX
 
 
 def test_units_run_and_start_at_boot(index: Index) -> None:
-    """Each is active and enabled, or (a socket) brought up by a service that is."""
+    """Each is active and enabled, or (a socket) brought up by a service that is, or (Quadlet's) made at boot."""
     for unit in (*index.units, "nginx.service"):
         text = index.machine.check("systemctl", "show", "--property=ActiveState,UnitFileState,Result", unit)
         state = dict(line.split("=", 1) for line in text.splitlines())
         assert state["ActiveState"] == "active", unit
-        assert state["UnitFileState"] in ({"enabled", "static"} if unit.endswith(".socket") else {"enabled"}), unit
+        assert state["UnitFileState"] in (
+            {"enabled", "static"} if unit.endswith(".socket") else {"enabled", "generated"}
+        ), unit
         assert state["Result"] == "success", unit
 
 
+@SANDBOX
 @pytest.mark.parametrize("which", ["server", "nginx"])
 def test_unit_is_sandboxed(index: Index, which: str) -> None:
     """systemd's own measure of what a broken-into service could reach (0 = nothing, 10 = everything)."""
@@ -30,6 +34,7 @@ def test_unit_is_sandboxed(index: Index, which: str) -> None:
     assert float(found[1]) <= limit
 
 
+@SANDBOX
 def test_server_runs_as_its_own_user(index: Index) -> None:
     """Not as root, not as the web server, and as somebody who cannot log in."""
     pids = index.machine.check("systemctl", "show", "--property=MainPID", "--value", index.units[0]).strip()
@@ -40,6 +45,7 @@ def test_server_runs_as_its_own_user(index: Index) -> None:
     assert account.rsplit(":", 1)[1] in {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false"}
 
 
+@SANDBOX
 def test_server_listens_on_its_socket_only(index: Index) -> None:
     """The server trusts nginx, so nothing else may reach it: no port, and no other user through the socket."""
     pids = index.machine.check("systemctl", "show", "--property=ControlGroup", "--value", index.units[0]).strip()
