@@ -30,7 +30,9 @@ def hosts(folder: Path) -> dict[str, Host]:
         Host("refused", folder / "refused", {"pypiserver_container_image": IMAGE}),
     ]
     for host in made:
-        host.variables["container_engine"] = "podman"
+        # Its folder is removed with the service
+        socket = str(folder / "run" / host.name / "pypiserver.sock")
+        host.variables |= {"container_engine": "podman", "pypiserver_socket": socket}
         host.make()
     made[-1].says(version="podman version 5.4.2", pull="Error: pinging container registry registry.example.org")
     return {host.name: host for host in made}
@@ -84,10 +86,13 @@ def test_another_file_and_another_engine(report: Any, hosts: dict[str, Host], fo
     assert units == ["systemd/containers/pypiserver.container"]
     assert host.files()["pyindex/pypiserver.json"] == '{"engine": "quadlet"}\n'
 
+    run = folder / "run/offline"
+    run.mkdir(parents=True)
     # Moving away, twice: the second time there is nothing to do
     removed = deploy([host], folder, tasks_from="remove")
     assert failures(removed, "offline") == []
     assert not [path for path in host.files() if not path.startswith("pyindex/loaded/")]
+    assert not run.exists()
     assert "systemctl show pypiserver.service" in host.calls()
     assert deploy([host], folder, tasks_from="remove")["stats"]["offline"]["changed"] == 0
     assert host.calls() == []

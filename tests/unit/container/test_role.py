@@ -219,7 +219,12 @@ def test_folders_are_seen_to_before_a_start(deployed: dict[str, Deployed], name:
 
 
 def test_the_image_is_pulled_by_its_digest(deployed: dict[str, Deployed]) -> None:
-    assert f"podman pull --quiet {NAMED['pypiserver_container_image']}" in deployed["podman"].calls
+    image = NAMED["pypiserver_container_image"]
+    assert [call for call in deployed["podman"].calls if image in call] == [
+        f"podman image inspect --format {{{{.Id}}}} {image}",
+        f"podman pull --quiet {image}",
+        f"podman image inspect --format {{{{.Id}}}} {image}",
+    ]
 
 
 def test_no_password_of_an_index_is_anywhere(deployed: dict[str, Deployed]) -> None:
