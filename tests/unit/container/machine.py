@@ -118,11 +118,16 @@ def deploy(hosts: Sequence[Host], folder: Path, calls: Sequence[str] = (SERVER,)
         yaml.safe_dump({"all": {"vars": defaults, "hosts": {host.name: host.inventory() for host in hosts}}})
     )
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    return playbook(folder, json.dumps(OVERRIDES))
+
+
+def playbook(folder: Path, extra: str) -> Any:
+    """Run ``play.yml`` of a folder on its ``hosts.yml``; return the report of the JSON callback."""
     done = subprocess.run(
         [
             str(Path(sys.executable).parent / "ansible-playbook"),
             f"--inventory={folder / 'hosts.yml'}",
-            f"--extra-vars={json.dumps(OVERRIDES)}",
+            f"--extra-vars={extra}",
             str(folder / "play.yml"),
         ],
         cwd=ROOT,
