@@ -525,6 +525,21 @@ def test_each_action_is_protected_by_itself(folder: Path, certificates: Certific
                     assert reader.headers["cache-control"].startswith("private" if closed else "public")
 
 
+@pytest.mark.parametrize("listen", ["loopback", "network"])
+def test_an_index_without_passwords(folder: Path, certificates: Certificates, listen: str) -> None:
+    """Everybody may read and upload: on the host itself, by another of its addresses only where that is asked for too."""
+    wanted = {"pypiserver_listen": "network"} if listen == "network" else {}
+    with deployed(folder / f"open-{listen}", certificates, pypiserver_authentication="none", **wanted) as index:
+        assert index.get("/simple/demo/").status == 200
+        # The form is asked for, not a login
+        assert index.get("/", method="POST").status == 400
+        reached = []
+        for address in ("127.0.0.1", "127.0.0.2"):
+            with socket.socket() as probe:
+                reached.append(probe.connect_ex((address, index.client.port)) == 0)
+        assert reached == [True, listen == "network"]
+
+
 def test_pages_come_without_python(folder: Path, certificates: Certificates) -> None:
     """All that installers ask for; the rest is 502 at once."""
     with deployed(folder / "pages-alone", certificates) as index:
