@@ -31,7 +31,7 @@ down: ## Remove all that `make up` and the tests have made, .venv excepted
 clean: ## Remove .venv and the caches
 	rm -rf .venv .cache
 
-molecule: setup-dev ## Prove the playbooks on fleets of their own (scenarios: default, variant, airgap)
+molecule: setup-dev ## Prove the playbooks on fleets of their own (scenarios: default, variant, airgap, container)
 	@STEP=$(STEP) $(LAB)/scenarios $(SCENARIO)
 
 test: lint unit sanity molecule ## Everything: lint, unit tests, sanity, molecule

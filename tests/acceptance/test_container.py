@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,11 +18,14 @@ from .test_ports import declared, scan, ssh, tolerated
 from .web import Request, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 pytestmark = CONTAINER
 
 SERVICES = ("pypiserver", "pypiserver-watch")
+SOCKETS = ("pypiserver.socket",)
+# Where units are, whoever wrote them
+UNITS = ("/etc/systemd/system", "/etc/containers/systemd", "/etc/pyindex/containers")
 
 
 def engine(index: Pypiserver) -> str:
@@ -90,7 +94,7 @@ def running(index: Pypiserver, service: str) -> int:
 
 def answers(index: Pypiserver) -> bool:
     """Whether the server itself does: pages come from disk, also without it."""
-    return ask(index.vantages[0], index, [Request(f"{index.url_path}/health")])[0].status == 200
+    return ask(index.vantages[0], index, [Request("/health")])[0].status == 200
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 60) -> None:
@@ -113,51 +117,77 @@ def test_a_killed_container_comes_back(index: Pypiserver, service: str, run_id: 
     publish(index, wheel(f"pyindex-acceptance-{run_id}-killed-{service}", "1.0"))
 
 
-def deploy(fleet: Fleet, index: Pypiserver, runtime: str) -> None:
-    done = ansible(
-        fleet.inventory,
-        "ansible-playbook",
-        f"--limit={index.machine.name}",
-        "--tags=nginx,server",
-        f"--extra-vars=pypiserver_runtime={runtime}",
-        "playbooks/deploy_index.yml",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@dataclass(frozen=True)
+class State:
+    """What is to be seen of an index: its files with digests, their owners and modes, what a user is answered."""
+
+    files: dict[str, str]
+    owners: str
+    answers: list[tuple[int, str]]
+    units: set[str]
+    container: bool
+
+    @classmethod
+    def of(cls, index: Pypiserver, files: Sequence[str], container_engine: str) -> State:
+        targets = ["/simple/", *(f"/packages/{name}" for name in files)]
+        requests = [Request(target, user=publisher(index)) for target in targets]
+        return cls(
+            files=index.published("*.whl"),
+            owners=index.machine.check("find", index.packages, "-name", "*.whl", "-printf", "%p %u %g %m\n"),
+            answers=[(answer.status, answer.sha256) for answer in ask(index.vantages[0], index, requests)],
+            units=set(
+                index.machine.run("find", *UNITS, "-name", "pypiserver*", "-not", "-path", "*.wants/*").out.split()
+            ),
+            container=index.machine.run(container_engine, "container", "inspect", "pypiserver").code == 0,
+        )
 
 
-def units(index: Pypiserver) -> set[str]:
-    """Files of units of the server on the host, whoever wrote them."""
-    places = ("/etc/systemd/system", "/etc/containers/systemd", "/etc/pyindex/containers")
-    found = index.machine.run("find", *places, "-name", "pypiserver*", "-not", "-path", "*.wants/*")
-    return set(found.out.split())
+@pytest.fixture(scope="session")
+def journey(fleet: Fleet, run_id: str) -> dict[str, list[State]]:
+    """The states of each index: in a container, in a virtual environment, in a container again. Each takes an upload."""
+    indexes = {
+        index.machine.name: index for index in fleet.indexes if isinstance(index, Pypiserver) and index.container
+    }
+    engines = {name: engine(index) for name, index in indexes.items()}
+    project = f"pyindex-acceptance-{run_id}-moved"
+    file = wheel(project, "1.0")
+    for index in indexes.values():
+        publish(index, file)
+    states = {name: [State.of(index, [file[0]], engines[name])] for name, index in indexes.items()}
+    for runtime in ("venv", "container"):
+        done = ansible(
+            fleet.inventory,
+            "ansible-playbook",
+            f"--limit={','.join(indexes)}",
+            "--tags=nginx,server",
+            f"--extra-vars=pypiserver_runtime={runtime}",
+            "playbooks/deploy_index.yml",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        for name, index in indexes.items():
+            states[name].append(State.of(index, [file[0]], engines[name]))
+            publish(index, wheel(f"{project}-{runtime}", "1.0"))
+            discard(index, f"{project}-{runtime}")
+    return states
+
+
+def discard(index: Pypiserver, project: str) -> None:
+    """Remove a project's files, and wait until the watch has taken them out of the pages."""
+    page = f"{index['pypiserver_pages_dir']}/simple/index.html"
+    index.discard(project)
+    wait_until(lambda: project not in index.machine.check("cat", page))
 
 
 @pytest.mark.disruptive
 @pytest.mark.place(2)
-def test_there_and_back_keeps_packages_and_users(fleet: Fleet, index: Pypiserver, published: Project) -> None:
+def test_there_and_back_keeps_packages_and_users(index: Pypiserver, journey: dict[str, list[State]]) -> None:
     """A container, a virtual environment, a container again: the same files, owners and passwords; one runtime at a time."""
-    owners = ("find", index.packages, "-type", "f", "-not", "-path", "*/.*", "-printf", "%p %u %g %m\n")
-    files, owned, there = index.published("*-1.0*"), index.machine.check(*owners), units(index)
-    assert {path.name for path in published.files} <= set(files)
-    targets = ["/simple/", f"/simple/{published.name}/", *(f"/packages/{path.name}" for path in published.files)]
-    requests = [Request(target, user=publisher(index)) for target in targets]
-    before = [(answer.status, answer.sha256) for answer in ask(index.vantages[0], index, requests)]
-    assert {status for status, _digest in before} == {200}
-    for runtime in ("venv", "container"):
-        deploy(fleet, index, runtime)
-        assert index.published("*-1.0*") == files
-        assert index.machine.check(*owners) == owned
-        assert [(answer.status, answer.sha256) for answer in ask(index.vantages[0], index, requests)] == before
-        publish(index, wheel(f"{published.name}-after-{runtime}", "1.0"))
-        index.discard(f"{published.name}-after-{runtime}")
-        if runtime == "venv":
-            assert not units(index) & there - {
-                "/etc/systemd/system/pypiserver.service",
-                "/etc/systemd/system/pypiserver-watch.service",
-            }
-            assert index.machine.run(engine_of(there), "container", "inspect", "pypiserver").code != 0
-    assert units(index) == there
-
-
-def engine_of(there: set[str]) -> str:
-    return "docker" if any(path.endswith(".compose.json") for path in there) else "podman"
+    before, venv, after = journey[index.machine.name]
+    assert before.files
+    assert {status for status, _digest in before.answers} == {200}
+    assert after == before
+    assert replace(venv, units=before.units, container=True) == before
+    assert not venv.container
+    assert venv.units == {
+        f"/etc/systemd/system/{unit}" for unit in (*SOCKETS, *(f"{name}.service" for name in SERVICES))
+    }

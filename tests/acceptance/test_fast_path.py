@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ JSON = "application/vnd.pypi.simple.v1+json"
 # As pip sends it
 PIP = (("Accept", f"{JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"),)
 BROWSER = (("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),)
+# Where a disk in memory is while a test needs one, and how it is left
+MEMORY = "/mnt/pyindex-acceptance"
+LEAVE_MEMORY = f'umount "$1"; umount {MEMORY}; rmdir {MEMORY}'
 MEMORY_BYTES = 64 * 2**20
 
 pytestmark = PYPISERVER
@@ -163,6 +167,22 @@ def resume(request: Request, start: int) -> Request:
     return Request(request.target, user=request.user, headers=(("Range", f"bytes={start}-"),), timeout=request.timeout)
 
 
+def in_memory(index: Pypiserver, room_mb: int, access: str) -> str:
+    """Shell commands that put a copy of the packages folder ($1), on a disk in memory with some room, in its place."""
+    used = int(index.machine.check("du", "--summarize", "--block-size=1M", index.packages).split()[0])
+    if used > 1024:
+        pytest.skip(f"{index} holds {used} MB: too much to be copied into memory")
+    return f"""\
+        mkdir {MEMORY}
+        mount -t tmpfs -o size={used + room_mb}m,mode=0700 tmpfs {MEMORY}
+        cp -a "$1/." {MEMORY}/
+        chown --reference="$1" {MEMORY}
+        chmod --reference="$1" {MEMORY}
+        mount -o remount,{access} {MEMORY}
+        mount --bind {MEMORY} "$1"
+        """
+
+
 @contextmanager
 def services(index: Pypiserver, prepare: str, repair: str) -> Iterator[None]:
     """The services run after the shell commands `prepare` ($1: the packages folder), and later as before after
@@ -232,8 +252,8 @@ def test_a_read_only_disk_is_said_so(index: Pypiserver, run_id: str) -> None:
     name = f"{PREFIX}-{run_id}-readonly"
     publish(index, wheel(name, "1.0"))
     before = shown(index, name)
-    prepare = 'mount --bind "$1" "$1"\nmount -o remount,bind,ro "$1"'
-    with services(index, prepare, 'umount "$1"'):
+    # The disk itself: an engine mounts a folder anew, and may write to it then
+    with services(index, in_memory(index, 8, "ro"), LEAVE_MEMORY):
         refused = ask(index.vantages[0], index, [upload(publisher(index), *wheel(name, "2.0"))])[0]
         assert (refused.status, "read-only" in refused.text) == (507, True), str(refused)
         served_as_before(index, name, before)
@@ -248,27 +268,18 @@ def test_a_full_disk_is_said_so(index: Pypiserver, run_id: str) -> None:
     name = f"{PREFIX}-{run_id}-full"
     publish(index, wheel(name, "1.0"))
     before = shown(index, name)
-    used = int(index.machine.check("du", "--summarize", "--block-size=1M", index.packages).split()[0])
-    if used > 1024:
-        pytest.skip(f"{index} holds {used} MB: too much to be copied into memory")
-    place = "/mnt/pyindex-acceptance"
-    prepare = f"""\
-        mkdir {place}
-        mount -t tmpfs -o size={used + 8}m,mode=0700 tmpfs {place}
-        cp -a "$1/." {place}/
-        chown --reference="$1" {place}
-        chmod --reference="$1" {place}
-        mount --bind {place} "$1"
-        """
-    with services(index, prepare, f'umount "$1"; umount {place}; rmdir {place}'):
+    with services(index, in_memory(index, 8, "rw"), LEAVE_MEMORY):
         huge = upload(publisher(index), *wheel(name, "2.0", ballast=24 * 2**20))
         refused = ask(index.vantages[0], index, [huge])[0]
         assert (refused.status, "full" in refused.text) == (507, True), str(refused)
         served_as_before(index, name, before)
         assert index.published("*.part") == {}
         publish(index, wheel(name, "3.0"))
-    # What was published in memory is gone with it
-    assert shown(index, name) == before
+    # What was published in memory is gone with it; a watch in a container is started before it has looked
+    end = time.monotonic() + (30 if index.container else 0)
+    while (after := shown(index, name)) != before and time.monotonic() < end:
+        time.sleep(0.2)
+    assert after == before
 
 
 def served_as_before(index: Pypiserver, project: str, files: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from . import tools
 from .distributions import PREFIX, Project, module_name, wheel
 from .fleet import Fleet, ansible
-from .indexes import Index
+from .indexes import Index, Pypiserver
 from .kinds import PYPISERVER
 from .shelf import publish, publisher
 from .test_large_wheel import PROGRAM as LARGE_WHEEL
@@ -76,9 +76,11 @@ def boot(index: Index) -> str:
 
 
 def wait_for(index: Index, seconds: float = 120) -> None:
-    """Until it answers a client."""
+    """Until it answers a client. No socket of systemd's takes connections for a container that still starts."""
     end = time.monotonic() + seconds
-    request = Request(index.page, user=publisher(index), timeout=5)
-    while (answer := ask(index.vantages[0], index, [request])[0]).status != 200:
+    requests = [Request(index.page, user=publisher(index), timeout=5)]
+    if isinstance(index, Pypiserver) and index.container:
+        requests.append(Request("/health", timeout=5))
+    while {(answer := found).status for found in ask(index.vantages[0], index, requests)} != {200}:
         assert time.monotonic() < end, f"{index} does not answer: {answer}"
         time.sleep(1)

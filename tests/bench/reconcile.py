@@ -45,7 +45,9 @@ def on_host(inventory: Path, runs: int) -> dict[str, Any]:
         pack(archive)
         ansible(inventory, host, "file", f"path={FOLDER} state=directory mode=0755")
         ansible(inventory, host, "unarchive", f"src={archive} dest={FOLDER}")
-    paths = " ".join(str(known[name]) for name in ("pypiserver_command", "pypiserver_packages_dir", "pypiserver_pages_dir"))
+    paths = " ".join(
+        str(known[name]) for name in ("pypiserver_command", "pypiserver_packages_dir", "pypiserver_pages_dir")
+    )
     found = json.loads(
         ansible(inventory, host, "command", f"chdir={FOLDER} python3 -m host.reconcile {paths} {FILES} {runs}")
     )
