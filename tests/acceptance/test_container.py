@@ -159,7 +159,7 @@ def journey(fleet: Fleet, run_id: str) -> dict[str, list[State]]:
             fleet.inventory,
             "ansible-playbook",
             f"--limit={','.join(indexes)}",
-            "--tags=nginx,server",
+            "--tags=server",
             f"--extra-vars=pypiserver_runtime={runtime}",
             "playbooks/deploy_index.yml",
         )

@@ -25,7 +25,6 @@ from tests.unit.repository import ROOT
 PUBLISHING = {"pypiserver_container_publishing": True}
 NAMED = {"pypiserver_container_image": f"registry.example.org/pypiserver@sha256:{'1' * 64}"}
 SECRET = "s3cret-of-an-index"
-GENERATORS = [Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet")]
 
 
 @dataclass(frozen=True)
@@ -100,27 +99,6 @@ def test_systemd_takes_the_units(deployed: dict[str, Deployed], name: str, tmp_p
     )
     said = [line for line in (done.stdout + done.stderr).splitlines() if str(tmp_path) in line or "pypiserver" in line]
     assert (done.returncode, said) == (0, [])
-
-
-@pytest.mark.parametrize("name", [name for name, paths in ENGINES.items() if paths[0].endswith(".container")])
-def test_quadlet_takes_the_units(deployed: dict[str, Deployed], name: str, tmp_path: Path) -> None:
-    """Quadlet's own judgement, where this machine has it, and what it makes of the files."""
-    generator = next((path for path in GENERATORS if path.exists()), None)
-    if generator is None:
-        pytest.skip("this machine has no Quadlet")
-    for path in ENGINES[name]:
-        (tmp_path / Path(path).name).write_text(deployed[name].files[path])
-    done = subprocess.run(
-        [str(generator), "-dryrun"],
-        env={"QUADLET_UNIT_DIRS": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "unsupported key" not in done.stderr
-    for wanted in ("--network=none", "--read-only", "--cap-drop", "--pull=never", "Restart=always"):
-        assert wanted in done.stdout
 
 
 def container_settings(found: Deployed, service: str) -> dict[str, Any]:
