@@ -62,7 +62,7 @@ def test_nobody_has_asked_outside(index: Index, run_id: str) -> None:
         name = f"pyindex-acceptance-{run_id}.example"
         assert machine.program(CALLER, {"addresses": sources, "name": name, "seconds": 3}) == []
         seen = take_record(machine, path)
-        assert {(packet["address"], packet["port"]) for packet in seen if packet["protocol"] == socket.IPPROTO_TCP} == set(
-            sources
-        )
+        assert {
+            (packet["address"], packet["port"]) for packet in seen if packet["protocol"] == socket.IPPROTO_TCP
+        } == set(sources)
         assert name in {packet.get("question") for packet in seen}

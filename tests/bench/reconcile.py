@@ -23,7 +23,17 @@ FOLDER = "/var/lib/pyindex-bench"
 
 def ansible(inventory: Path, host: str, module: str, arguments: str) -> str:
     """Run a module on a host; return the standard output of what it ran."""
-    command = [BIN / "ansible", "-i", inventory, host, "--become", "-m", f"ansible.builtin.{module}", "-a", arguments]
+    command: list[str | Path] = [
+        BIN / "ansible",
+        "-i",
+        inventory,
+        host,
+        "--become",
+        "-m",
+        f"ansible.builtin.{module}",
+        "-a",
+        arguments,
+    ]
     environment = os.environ | {
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
@@ -45,7 +55,9 @@ def on_host(inventory: Path, runs: int) -> dict[str, Any]:
         pack(archive)
         ansible(inventory, host, "file", f"path={FOLDER} state=directory mode=0755")
         ansible(inventory, host, "unarchive", f"src={archive} dest={FOLDER}")
-    paths = " ".join(str(known[name]) for name in ("pypiserver_command", "pypiserver_packages_dir", "pypiserver_pages_dir"))
+    paths = " ".join(
+        str(known[name]) for name in ("pypiserver_command", "pypiserver_packages_dir", "pypiserver_pages_dir")
+    )
     found = json.loads(
         ansible(inventory, host, "command", f"chdir={FOLDER} python3 -m host.reconcile {paths} {FILES} {runs}")
     )

@@ -124,9 +124,7 @@ def indexed(
     )
     assert front.check() == ""
     stand_in = verifying(folder / "verifier" / "verifier.sock", verifier) if verifier else nullcontext()
-    with stand_in, backend(folder / "backend.sock"), front.running(
-        verified=not verifier, environment=environment
-    ):
+    with stand_in, backend(folder / "backend.sock"), front.running(verified=not verifier, environment=environment):
         yield Index(front, verifier or Verifier(), Client(https_port, certificates.authority))
 
 
