@@ -97,10 +97,8 @@ def attach_filter(capture: socket.socket, network: ipaddress.IPv4Network) -> Non
 
 def sent(network: ipaddress.IPv4Network) -> Iterator[tuple[bytes, int]]:
     """Yield every packet that the host sends to somebody outside, on any interface, and its kind; never ends."""
-    # It listens to all interfaces from the moment that it has a protocol: not before it has the filter
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as capture:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as capture:
         attach_filter(capture, network)
-        capture.bind(("", ETH_P_ALL))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             # sd_notify(3)
             manager.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])

@@ -60,7 +60,7 @@ def test_nobody_has_asked_outside(index: Index, run_id: str) -> None:
             # From here it can be reached: there is something to be kept from
             socket.create_connection(source, 10).close()
         name = f"pyindex-acceptance-{run_id}.example"
-        assert machine.program(CALLER, {"addresses": sources, "name": name, "seconds": 3}) == []
+        assert machine.program(CALLER, {"addresses": sources, "name": name, "seconds": 1}) == []
         seen = take_record(machine, path)
         assert {
             (packet["address"], packet["port"]) for packet in seen if packet["protocol"] == socket.IPPROTO_TCP

@@ -63,7 +63,9 @@ def measure(runs: int = 3) -> list[tuple[str, float, str, float, str]]:
     if engine.returncode:
         raise BenchError(f"no container engine:\n{engine.stderr}")
     os.environ["DOCKER_HOST"] = engine.stdout.strip()
-    airgap, connected, again = [], [], []
+    airgap: list[float] = []
+    connected: list[float] = []
+    again: list[float] = []
     with tempfile.TemporaryDirectory() as scratch:
         bundle = Path(scratch) / "bundle.tar"
         carried = {"index_bundle": str(bundle), "bundle_work_dir": f"{scratch}/work"}

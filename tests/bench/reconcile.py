@@ -23,7 +23,17 @@ FOLDER = "/var/lib/pyindex-bench"
 
 def ansible(inventory: Path, host: str, module: str, arguments: str) -> str:
     """Run a module on a host; return the standard output of what it ran."""
-    command = [BIN / "ansible", "-i", inventory, host, "--become", "-m", f"ansible.builtin.{module}", "-a", arguments]
+    command: list[str | Path] = [
+        BIN / "ansible",
+        "-i",
+        inventory,
+        host,
+        "--become",
+        "-m",
+        f"ansible.builtin.{module}",
+        "-a",
+        arguments,
+    ]
     environment = os.environ | {
         "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
