@@ -64,7 +64,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         (folder / name).write_text(ENGINE)
         (folder / name).chmod(0o755)
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    hosts = {name: {**local, "pypiserver_server_name": "a.example.org", **given} for name, (given, _) in HOSTS.items()}
+    hosts = {
+        name: {**local, "pypiserver_server_name": "a.example.org", **given} for name, (given, *_rest) in HOSTS.items()
+    }
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))
     (folder / "play.yml").write_text(PLAY)
     done = subprocess.run(
