@@ -47,6 +47,7 @@ def fetch_wheels(description: dict[str, Any], context: Path) -> None:
     mounts = [f"--volume={context}:/context"]
     mounts += [f"--volume={path}:{path}:ro" for path in HOST_SETTINGS if Path(path).exists()]
     start = [description["engine"], "run", "--rm", "--interactive", "--pull=never", "--network=host"]
+    start += ["--cap-drop=all", "--security-opt=no-new-privileges"]
     pip = ["download", "--quiet", "--no-cache-dir", "--require-hashes", "--no-deps", "--only-binary=:all:"]
     pip += ["--dest=/context/wheels", f"--requirement=/context/{description['requirements']}"]
     run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +85,28 @@ def test_another_file_and_another_engine(report: Any, hosts: dict[str, Host], fo
     assert kinds.index("podman load") < kinds.index("systemctl show")
     units = [path for path in host.files() if path.startswith("systemd/")]
     assert units == ["systemd/containers/pypiserver.container"]
-    assert host.files()["pyindex/pypiserver.json"] == '{"engine": "quadlet"}\n'
+    socket = host.variables["pypiserver_socket"]
+    assert json.loads(host.files()["pyindex/pypiserver.json"]) == {"engine": "quadlet", "socket": socket}
+
+    # Back to the file of before: what it held has another content now
+    (folder / "image.tar").write_text(f"{IMAGE}\n")
+    assert failures(deploy([host], folder), "offline") == []
+    assert [call for call in host.calls() if call.startswith("podman load")]
 
     run = folder / "run/offline"
     run.mkdir(parents=True)
+    Path(socket).touch()
+    # The inventory names another one meanwhile, among files of somebody
+    packages = folder / "packages"
+    packages.mkdir()
+    (packages / "demo-1.0.tar.gz").touch()
+    host.variables["pypiserver_socket"] = str(packages / "pypiserver.sock")
     # Moving away, twice: the second time there is nothing to do
     removed = deploy([host], folder, tasks_from="remove")
     assert failures(removed, "offline") == []
     assert not [path for path in host.files() if not path.startswith("pyindex/loaded/")]
     assert not run.exists()
+    assert list(packages.iterdir()) == [packages / "demo-1.0.tar.gz"]
     assert "systemctl show pypiserver.service" in host.calls()
     assert deploy([host], folder, tasks_from="remove")["stats"]["offline"]["changed"] == 0
     assert host.calls() == []
