@@ -129,6 +129,23 @@ CASES |= {
         "the official image answers at the root only",
     ),
     "container_seed": ({**CONTAINER, "pypiserver_seed_requirements": ["x"]}, "the official image cannot be seeded"),
+    "container_bundle_seed": (
+        {
+            **CONTAINER,
+            "pypiserver_container_publishing": True,
+            "pypiserver_pip_environment": {"PIP_NO_INDEX": "1"},
+            "pypiserver_seed_requirements": ["x"],
+        },
+        "a server in a container cannot be seeded from a bundle: leave pypiserver_seed_requirements out",
+    ),
+    "user_of_another_number": (
+        {"pypiserver_user": "daemon", "pypiserver_uid": 9898},
+        "pypiserver_uid is 9898, and the user daemon is there with the number 1: leave pypiserver_uid out",
+    ),
+    "container_socket_of_another": (
+        {**CONTAINER, "pypiserver_socket": "/run/systemd/pypiserver.sock"},
+        "with a container it has to be in a folder of its own below /run",
+    ),
     "container_socket": (
         {**CONTAINER, "pypiserver_socket": "/run/pypiserver.sock"},
         "with a container it has to be in a folder of its own below /run",
