@@ -41,7 +41,7 @@ def main(command: str, packages: str, pages: str, files: str, runs: str) -> None
     fill(Path(packages), int(files))
     cold, unchanged = [], []
     for _run in range(int(runs)):
-        # Not removed: for minutes ext4 looks at each inode that was freed, and passes it over, when it makes a new one
+        # Not removed: for a while after many files were, ext4 takes five times as long to make new ones (docs/figures.md)
         aside = Path(tempfile.mkdtemp(dir=Path(pages).parent))
         for path in Path(pages).iterdir():
             path.rename(aside / path.name)
