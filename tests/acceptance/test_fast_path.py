@@ -230,9 +230,11 @@ def test_pages_that_are_removed_come_back(index: Pypiserver, published: Project,
     """By the administrator's command; what installers get is the same as before, rights included."""
     folder = str(index["pypiserver_pages_dir"])
     before = pages(index, f"/simple/{published.name}/")[0]
-    # Again where the watch is at work in it already
-    removal = f"rm -rf {folder} || rm -rf {folder}" if whole else f"find {folder} -mindepth 1 -delete"
-    index.machine.check("sh", "-c", removal)
+    assert before.status == 200, str(before)
+    # Until nothing is left: the watch is at work in it already, and what it has made again since is in the way
+    removal = 'rm -rf "$1"' if whole else 'find "$1" -mindepth 1 -delete'
+    patiently = f"tries=0; until {removal}; do tries=$((tries + 1)); [ $tries -lt 50 ] || exit 1; sleep 0.2; done"
+    index.machine.check("sh", "-c", patiently, "sh", folder)
     # Its exit code tells of files that cannot be published, which an index may have
     done = index.machine.run(str(index["pypiserver_command"]), "reconcile", timeout=300)
     assert json.loads(done.out)["files"] >= len(published.files), str(done)
