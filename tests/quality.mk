@@ -25,7 +25,7 @@ lint-shell: setup-dev
 
 unit: setup-dev ## Run the unit tests (they start no host)
 	tests/unit_prepare.sh
-	$(QUALITY_BIN)/pytest --junit-xml=.cache/junit/unit.xml
+	$(QUALITY_BIN)/pytest --numprocesses=auto --dist=loadfile --junit-xml=.cache/junit/unit.xml
 
 sanity: setup-dev ## Run ansible-test sanity on a copy of the collection
 	$(QUALITY_BIN)/python tests/sanity/run.py
