@@ -170,17 +170,21 @@ class Report:
 
     def head(self) -> list[str]:
         first = self.results[0]
-        versions = {name: version for result in self.results for name, version in result["versions"].items()}
-        named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        loads = ", ".join(f"{result['load_average']:.2f} on {result['host']}" for result in self.results)
         minutes = sum(result["seconds"] for result in self.results) / 60
         rounds = first["limits"]["rounds"]
         lines = ["# Performance", ""]
         lines.append(
             f"Written by `make bench`: one run of {minutes:.0f} minutes, begun on {first['started']}, {rounds} rounds."
         )
-        lines.append(f"Machine: {first['machine']}. Load average before the run: {loads}.")
-        lines += [f"Versions: {named}.", ""]
+        lines.append("")
+        # Each host has a system of its own, and with it other versions of nginx and Python
+        for result in self.results:
+            named = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
+            lines.append(
+                f"- {result['host']}: {result['machine']}. "
+                f"Load average before the run: {result['load_average']:.2f}. Versions: {named}."
+            )
+        lines.append("")
         for said in dict.fromkeys(self.failed()):
             lines += [f"**Not measured to the end.** {' '.join(said.split())[:400]}", ""]
         if self.quick:

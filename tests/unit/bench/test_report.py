@@ -39,6 +39,21 @@ def test_tables_show_medians_of_the_rounds(results: list[dict[str, Any]]) -> Non
     assert shown == [number(sum(sorted(series["values"])[0:2]) / 2)]
 
 
+def test_each_host_has_its_own_machine_and_versions(results: list[dict[str, Any]]) -> None:
+    results += [{**results[0], "host": "index2"}]
+    about: list[tuple[str, float, dict[str, str]]] = [
+        ("2 x A, Debian 12", 0.5, {"nginx": "1.22.1", "pypiserver": "2.4.2"}),
+        ("4 x B, Debian 13", 1.25, {"nginx": "1.26.3", "devpi-server": "6.20.3"}),
+    ]
+    for result, (machine, load, versions) in zip(results, about, strict=True):
+        result.update(machine=machine, load_average=load, versions=versions)
+    lines = Report(results).page().splitlines()
+    assert [line for line in lines if "nginx 1." in line] == [
+        "- index1: 2 x A, Debian 12. Load average before the run: 0.50. Versions: nginx 1.22.1, pypiserver 2.4.2.",
+        "- index2: 4 x B, Debian 13. Load average before the run: 1.25. Versions: devpi-server 6.20.3, nginx 1.26.3.",
+    ]
+
+
 def test_counted_work_is_summed_over_the_rounds(results: list[dict[str, Any]]) -> None:
     table = rows(Report(results).page(), "A read right after an upload, under read load (2,000 files)")
     assert table["**pyindex.fleet**, pypiserver: TLS, bcrypt"] == ["0", "8"]
