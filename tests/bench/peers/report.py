@@ -86,6 +86,7 @@ run as their own documentation says, without the TLS and the password that ours 
 
 - **Rounds.** Each round measures every target once, in turning order, so that what disturbs the machine disturbs all.
   Tables show medians over the rounds; performance.json has every value. A peer that takes too long has fewer rounds.
+  A round of a peer that fails is tried once more; one of ours or of the limit is not.
 - **Load** comes from wrk on the index host itself: 16 connections that stay open, no pipelining, pages of 1,000 projects in turn
   (20 files each). A round takes 2 seconds for ours and the limit, 1 second for a peer. Percentiles are corrected for
   coordinated omission. A server that takes more than 0.25 s for a page is asked by two clients, one request after the
@@ -102,7 +103,8 @@ run as their own documentation says, without the TLS and the password that ours 
 - **Kills** are SIGKILL to all processes of the server while 4 connections upload; afterwards every file that is listed
   is compared with what was sent, and every upload that was answered 200 must be there.
 - **Installs** are of real packages with an empty cache, from the pages to the finished folder.
-- **Start** is from the start of all services of a server that was stopped until a page is there.
+- **Start** is from the start of a server that was stopped until a page is there. The nginx of a peer is started when
+  its backend takes connections: one that was asked before answers 502 for 10 seconds.
 - **devpi** is filled by uploads, so with the smallest number of files only: its pages cost by the files of a project.
 """
 

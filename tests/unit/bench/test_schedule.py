@@ -54,6 +54,24 @@ def test_target_that_fails_is_left_out_and_keeps_its_reason(bench: Bench) -> Non
         assert len(series.values) == 3
 
 
+def test_peer_may_try_a_round_once_more_but_not_ours(bench: Bench) -> None:
+    tries: list[str] = []
+
+    def work(_bench: Bench, target: Target) -> dict[str, float]:
+        tries.append(target.key)
+        # The third time of each of them, and what "c" does from then on
+        if tries.count(target.key) == 3 or (target.key == "c" and tries.count("c") > 3):
+            raise FigureError("502 in the first burst")
+        return {"seconds": 1}
+
+    ours = replace(TARGETS[0], deployed="pypiserver.service")
+    book = Book()
+    measure(bench, [ours, *TARGETS[1:]], [Work("w", work)], book, silent)
+    assert {series.target: len(series.values) for series in book} == {"a": 2, "b": 3, "c": 2}
+    assert [one.target for one in book if one.failed] == ["a", "c"]
+    assert [tries.count(key) for key in "abc"] == [3, 4, 4]
+
+
 def test_slow_peer_has_fewer_rounds_and_ours_has_all(bench: Bench) -> None:
     bench.limits = replace(LIMITS, peer_seconds=0)
     ours = replace(TARGETS[0], deployed="pypiserver.service")

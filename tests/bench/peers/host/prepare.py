@@ -328,7 +328,11 @@ def start(bench: Bench, targets: Iterable[Target], values: Mapping[str, str]) ->
             service.write(bench.folder, known)
             units.append(service.unit)
     services.reload()
-    services.restart(dict.fromkeys(units))
+    services.stop(dict.fromkeys(units))
+    # All backends at once, and what passes requests on when there is somebody to take them
+    services.start(dict.fromkeys(target.services[0].unit for target in wanted if target.services))
+    for target in wanted:
+        services.start_in_turn(target.services, bench.patience)
     failed = {}
     for target in wanted:
         if target.services and target.filling is Filling.FOLDER:

@@ -202,7 +202,10 @@ def start(bench: Bench, target: Target) -> dict[str, float]:
         raise FigureError(f"{target.deployed} does not run")
     services.stop(units)
     before = time.monotonic()
-    services.start(units)
+    if target.deployed:
+        services.start(units)
+    else:
+        services.start_in_turn(target.services, 180)
     wait(bench, target, seconds=180)
     seconds = time.monotonic() - before
     # What comes after needs all of them, also those that no page waits for

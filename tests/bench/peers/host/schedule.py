@@ -14,6 +14,8 @@ from .services import ServiceError
 from .targets import Target
 from .wrk import LoadError
 
+FAILURES = (FigureError, LoadError, ClientError, ServiceError, OSError)
+
 
 @dataclass(frozen=True)
 class Work:
@@ -107,8 +109,8 @@ def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book, say: Ca
                 continue
             name = f"{files} files, {work.name}, round {number + 1} of {rounds}, {target.key}"
             try:
-                figures = work.do(bench, target)
-            except (FigureError, LoadError, ClientError, ServiceError, OSError) as error:
+                figures = _do(bench, target, work, say)
+            except FAILURES as error:
                 say(f"{name}: FAILED: {error}")
                 book.skip(target.key, work.name, files, str(error), failed=True)
                 going.remove(target)
@@ -120,3 +122,16 @@ def _rounds(bench: Bench, targets: list[Target], work: Work, book: Book, say: Ca
             if not target.ours and spent[target.key] > patience and number + 1 < rounds:
                 book.skip(target.key, work.name, files, f"{number + 1} of {rounds} rounds: it takes too long")
                 going.remove(target)
+
+
+def _do(bench: Bench, target: Target, work: Work, say: Callable[[str], None]) -> dict[str, float]:
+    """Do the work once. A peer that fails may try again: only what it fails twice is no chance. Not ours and the limit,
+    as who uses them has no second chance either.
+    """
+    try:
+        return work.do(bench, target)
+    except FAILURES as error:
+        if target.ours:
+            raise
+        say(f"{bench.data.count} files, {work.name}, {target.key}: tries once more: {error}")
+    return work.do(bench, target)

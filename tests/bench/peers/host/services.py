@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,8 @@ class Service:
     command: str
     user: str = ACCOUNT
     environment: Mapping[str, str] = field(default_factory=dict)
+    port: int = 0
+    """Where it takes connections on 127.0.0.1, where another service passes requests on to it."""
 
     @property
     def unit(self) -> str:
@@ -84,9 +87,23 @@ def start(units: Iterable[str]) -> None:
         systemctl("start", "--no-block", *names)
 
 
-def restart(units: Iterable[str]) -> None:
-    if names := list(units):
-        systemctl("restart", *names)
+def start_in_turn(services: Iterable[Service], seconds: float) -> None:
+    """Start services, each one when the one before it takes connections, has ended, or has had its time.
+
+    An nginx that is asked before that keeps the address of its backend for dead, in each of its workers by itself: when
+    the backend is there, a worker that was not asked meanwhile still answers the first burst of requests with 502.
+    """
+    end = time.monotonic() + seconds
+    for service in services:
+        # Not in the background: it has ended when it is not active afterwards
+        systemctl("start", service.unit)
+        while service.port and not _connects(service.port) and active(service.unit) and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def _connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def revive(unit: str) -> None:

@@ -97,6 +97,7 @@ DEVPI_SCRATCH = "root/scratch"
 DEVPI_SERVER = Service(
     name="devpi",
     command=f"{{venvs}}/devpi/bin/devpi-server --host 127.0.0.1 --port {PORTS.devpi} --serverdir {{state}}/devpi",
+    port=PORTS.devpi,
 )
 
 
@@ -144,6 +145,7 @@ def peers(
                     "gunicorn",
                     f"{{venvs}}/pypiserver/bin/gunicorn --workers 4 --no-control-socket --bind 127.0.0.1:{PORTS.gunicorn} "
                     "\"pypiserver:app(roots=['{data}/files'], password_file='.', authenticate=[])\"",
+                    port=PORTS.gunicorn,
                 ),
                 Service("gunicorn-front", NGINX % "pypiserver", user="root"),
             ),
