@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.peers.host.bench import QUICK, Bench, FigureError
+from tests.bench.peers.host.bench import FULL, QUICK, Bench, FigureError
 from tests.bench.peers.host.dataset import Dataset
 from tests.bench.peers.host.measure import Book
-from tests.bench.peers.host.schedule import Work, measure
+from tests.bench.peers.host.schedule import WORKS, Work, measure
 from tests.bench.peers.host.targets import Target
 
 LIMITS = replace(QUICK, rounds=3, sizes=(2000, 20_000))
@@ -88,6 +88,26 @@ def test_peer_that_a_figure_is_against_has_more_time(bench: Bench) -> None:
     work = Work("w", lambda _bench, _target: {"seconds": 1}, against=(("a", 2000), ("b", 20_000), ("c", None)))
     measure(bench, TARGETS, [work], book, silent)
     assert {series.target: len(series.values) for series in book} == {"a": 3, "b": 1, "c": 3}
+
+
+def test_bare_pypiserver_has_all_rounds_of_uploads_at_200000_files(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr("tests.bench.peers.host.schedule.time.monotonic", lambda: now[0])
+
+    def slow(_bench: Bench, _target: Target) -> dict[str, float]:
+        now[0] += 25
+        return {"uploads_per_second": 0.35}
+
+    bench.limits, bench.data = FULL, Dataset(bench.folder, 200_000)
+    [uploads] = [replace(work, do=slow) for work in WORKS if work.name == "uploads"]
+    bare = replace(TARGETS[0], key="pypiserver-bare", upload_url="http://127.0.0.1/")
+    book = Book()
+    measure(bench, [bare], [uploads], book, silent)
+    series = book.find("pypiserver-bare", "uploads", 200_000, "uploads_per_second")
+    assert series
+    assert (len(series.values), series.reason) == (5, "")
 
 
 def test_nothing_begins_after_the_end_of_the_run(bench: Bench) -> None:
