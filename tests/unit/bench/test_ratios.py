@@ -43,6 +43,7 @@ def devpi_book() -> Book:
     for work, speed in (("simple-html", 12_000), ("simple-json", 9_000)):
         book.add(DEVPI, work, 2_000, {"requests_per_second": speed})
         book.add("devpi-bare", work, 2_000, {"requests_per_second": 300})
+    book.add(DEVPI, "good-user", 2_000, {"p99_ms": 4.5})
     return book
 
 
@@ -71,6 +72,15 @@ def test_all_ratios_of_a_whole_run() -> None:
     )
 
 
+@pytest.mark.parametrize(("devpi_ms", "worse"), [(4.5, OURS), (21.2, DEVPI)])
+def test_good_user_is_the_one_of_ours_who_waits_longer(devpi_ms: float, worse: str) -> None:
+    devpi = drop(devpi_book(), work="good-user")
+    devpi.add(DEVPI, "good-user", 2_000, {"p99_ms": devpi_ms})
+    value, note = evaluate(figures(one=index_book(), two=devpi))["good_user_p99_under_bad_logins_ms"]
+    assert value == max(devpi_ms, 4.75)
+    assert note.startswith(f"worst: {worse};")
+
+
 def test_verdicts_know_their_direction() -> None:
     verdicts = {ratio.key: (ratio.holds(ratio.bound + 0.1), ratio.holds(ratio.bound - 0.1)) for ratio in RATIOS}
     assert verdicts["simple_page_tls_auth_vs_limit"] == (True, False)
@@ -89,6 +99,7 @@ def drop(book: Book, **wanted: Any) -> Book:
         ({"files": 20_000, "target": "pypiserver-bare"}, "simple_page_vs_bare_pypiserver_20000", "not measured"),
         ({"work": "simple-json", "target": OURS}, "simple_page_p99_ms", "simple-json, 2000 files"),
         ({"target": OURS}, "download_vs_limit", "pyindex-pypiserver was not measured"),
+        ({"target": DEVPI}, "good_user_p99_under_bad_logins_ms", "pyindex-devpi was not measured"),
     ],
 )
 def test_what_was_not_measured_has_no_value_but_a_reason(missing: dict[str, Any], key: str, reason: str) -> None:
