@@ -93,3 +93,42 @@ remembering("a secret password", "a secret password")
 print(json.dumps(["a secret password" in repr(vars(remembering)), [len(key) for key in remembering._right_until]]))
 """
     assert run(BEGIN + program) == [False, [32]]
+
+
+def test_passwords_are_computed_one_by_one_and_only_some_may_wait() -> None:
+    """Who is known does not wait, who comes when too many do is told so, and afterwards all is as usual."""
+    program = """
+from pyramid.httpexceptions import HTTPServiceUnavailable
+begun, go_on = threading.Event(), threading.Event()
+at_once, most = [0], [0]
+def slow(password, stored, salt):
+    at_once[0] += 1
+    most[0] = max(most[0], at_once[0])
+    if password.startswith("wrong"):
+        begun.set()
+        go_on.wait(10)
+    at_once[0] -= 1
+    return password == stored, None
+remembering = Remembering(slow)
+remembering("known", "known")
+said = []
+def ask(password):
+    try:
+        said.append(remembering(password, "stored")[0])
+    except HTTPServiceUnavailable as error:
+        said.append(error.headers["Retry-After"])
+threads = [threading.Thread(target=ask, args=[f"wrong {number}"]) for number in range(20)]
+for thread in threads:
+    thread.start()
+begun.wait(10)
+meanwhile = remembering("known", "known")[0]
+# The refused ones are answered while the others wait
+while len(said) < 20 - 1 - passwords.MOST_WAITING:
+    threads[0].join(0.01)
+refused = list(said)
+go_on.set()
+for thread in threads:
+    thread.join()
+print(json.dumps([meanwhile, most[0], refused, said.count(False), remembering("stored", "stored")[0]]))
+"""
+    assert run(BEGIN + program) == [True, 1, ["2"] * 9, 11, True]

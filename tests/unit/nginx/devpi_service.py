@@ -225,7 +225,7 @@ def devpi_server(folder: Path, *, lockdown: bool, plugins: Path | None = None) -
     run = [str(programs / "devpi-init"), "--serverdir", str(devpi.server_dir), "--no-root-pypi"]
     subprocess.run([*run, "--root-passwd", PASSWORDS["root"]], check=True, capture_output=True)
     options = ["--serverdir", devpi.server_dir, "--documentation-path", devpi.server_dir / "+docs"]
-    options += ["--restrict-modify", "root", "--indexer-backend", "null", "--role", "primary", "--threads", "8"]
+    options += ["--restrict-modify", "root", "--indexer-backend", "null", "--role", "primary", "--threads", "50"]
     options += ["--outside-url", "https://elsewhere.pyindex.test"]
     # Logins outlive a server
     secret = folder / "secret"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.unit.nginx.conftest import Certificates
 from tests.unit.nginx.devpi_index import LIMIT, Index, site_of
-from tests.unit.nginx.devpi_service import PASSWORDS, devpi_server, upstream, wheel
+from tests.unit.nginx.devpi_service import PASSWORDS, basic, devpi_server, upstream, wheel
 from tests.unit.nginx.front import Front, debian_release
 from tests.unit.nginx.test_devpi_pages import connected, files, read, rendered, upload
 
@@ -207,3 +208,18 @@ def test_a_login_in_use_is_asked_about_once_in_its_time(index: Index) -> None:
 
 def test_who_may_read_the_file(index: Index) -> None:
     assert index.devpi.generations.stat().st_mode & 0o777 == 0o644
+
+
+def test_too_many_passwords_at_once_are_refused_in_words(locked: Index) -> None:
+    """Nobody is let in by it, and afterwards all is as usual."""
+
+    def ask(number: int) -> tuple[int, bytes]:
+        headers = {"Authorization": basic("reader", f"wrong-{number}"), "X-Original-URI": "/owner/dev/+simple/"}
+        return locked.devpi.ask("GET", "/+authcheck", headers=headers)
+
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(ask, range(60)))
+    assert {status for status, _body in answers} == {401, 503}
+    assert all(b"too many passwords" in body for status, body in answers if status == 503)
+    headers = {"Authorization": basic("reader", PASSWORDS["reader"]), "X-Original-URI": "/owner/dev/+simple/"}
+    assert locked.devpi.ask("GET", "/+authcheck", headers=headers)[0] == 200

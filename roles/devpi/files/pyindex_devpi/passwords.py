@@ -3,6 +3,9 @@
 devpi-server stretches the password (argon2) at every request that has one: an upload by twine is three of them. What was
 right is remembered in memory under a keyed digest of the stored hash and of the password: another stored hash is another
 question, so that a password that was changed is wrong at once.
+
+What is not known is computed one by one, as each takes 64 MB and all cores: who tries passwords from many addresses gets
+neither all of devpi-server's threads nor all memory, and those who are known never wait for them.
 """
 
 from __future__ import annotations
@@ -17,9 +20,12 @@ from concurrent.futures import Future
 
 import devpi_server.model
 from devpi_server.config import hookimpl
+from pyramid.httpexceptions import HTTPServiceUnavailable
 
 SECONDS = 30
 MOST = 10_000
+# Passwords that wait for their turn, far fewer than devpi-server has threads (50)
+MOST_WAITING = 10
 
 # Password, stored hash and salt; whether it is right, and the hash that should be stored from now on
 Verdict = tuple[bool, str | None]
@@ -35,11 +41,15 @@ class Remembering:
         self._now = now
         self._key = os.urandom(32)
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._right_until: OrderedDict[bytes, float] = OrderedDict()
         self._running: dict[bytes, Future[Verdict]] = {}
 
     def __call__(self, password: str, stored: str, salt: str | None = None) -> Verdict:
-        """Return what is said of a *password*, by who has just found it right or is about to."""
+        """Return what is said of a *password*, by who has just found it right or is about to.
+
+        Raises HTTPServiceUnavailable, which says nothing of the password, when too many wait already.
+        """
         # None of the parts before the password has a NUL in it
         question = f"{salt or ''}\0{stored}\0{password}".encode("utf-8", "surrogatepass")
         digest = hmac.digest(self._key, question, "sha256")
@@ -48,11 +58,16 @@ class Remembering:
                 return True, None
             running = self._running.get(digest)
             if running is None:
+                if len(self._running) > MOST_WAITING:
+                    raise HTTPServiceUnavailable(
+                        "too many passwords are being looked at: try again in a moment", headers={"Retry-After": "2"}
+                    )
                 mine = self._running[digest] = Future()
         if running is not None:
             return running.result()
         try:
-            verdict = self._verify(password, stored, salt)
+            with self._turn:
+                verdict = self._verify(password, stored, salt)
         except BaseException as error:
             mine.set_exception(error)
             self._end(digest)
