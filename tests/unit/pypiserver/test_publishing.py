@@ -399,6 +399,16 @@ def test_a_record_that_lies_is_refused_whatever_way_the_file_came(store: Package
     assert shown(store) == {}
 
 
+@pytest.mark.parametrize("end", ["-1-py3-none-any.whl", "-1.zip"])
+def test_names_are_as_long_as_all_that_is_made_of_them_may_be(store: PackageStore, end: str) -> None:
+    project = "x" * (245 - len(end))
+    content = wheel(project, "1") if end.endswith(".whl") else zip_of({f"{project}-1/PKG-INFO": metadata(project, "1")})
+    publish(store, f"{project}{end}", content)
+    assert list(shown(store)) == [f"{project}{end}"]
+    with pytest.raises(DistributionError, match="at most 245 characters"):
+        publish(store, f"x{project}{end}", content)
+
+
 def test_a_wheel_with_ten_thousand_entries_is_published(store: PackageStore) -> None:
     publish(store, WHEEL, wheel(more={f"demo/m{number}.py": b"" for number in range(10_000)}))
     assert list(shown(store)) == [WHEEL]

@@ -32,7 +32,8 @@ from .tars import is_pkg_info, read_sdist
 from .wheels import read_wheel
 from .zips import Zip
 
-MAX_NAME_BYTES: Final = 255
+# A file system takes 255, and the metadata file that is being written has ten more
+MAX_NAME_BYTES: Final = 245
 
 _MAX_REQUIRES_PYTHON: Final = 500
 _END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")
