@@ -173,7 +173,7 @@ def journey(fleet: Fleet, run_id: str) -> dict[str, list[State]]:
 
 def discard(index: Pypiserver, project: str) -> None:
     """Remove a project's files, and wait until the watch has taken them out of the pages."""
-    page = f"{index['pypiserver_pages_dir']}/simple/index.html"
+    page = f"{index['pypiserver_pages_dir']}/simple/_list.html"
     index.discard(project)
     wait_until(lambda: project not in index.machine.check("cat", page))
 

@@ -99,7 +99,7 @@ def test_limit_listens_as_ours_does(ours: dict[str, str]) -> None:
 
 def test_limit_finds_pages_with_one_look_as_ours_does(ours: dict[str, str]) -> None:
     sites = "".join(text for path, text in ours.items() if path.startswith("conf.d/"))
-    assert re.search(r"rewrite \^ \S+index\.\S+ break;", sites)
+    assert re.search(r"rewrite \^ /\$pyindex_page\.\$pyindex_form break;", sites)
     _before, _server, tls_server = LIMIT_CONF.read_text(encoding="utf-8").partition("listen @port@ ssl")
     assert re.search(r"rewrite \^ \S+ break;", tls_server)
     assert not re.search(r"^\s*(try_files|index|error_page)\b", tls_server, re.MULTILINE)

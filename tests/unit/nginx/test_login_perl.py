@@ -45,7 +45,7 @@ def test_who_may_do_what(start: Start) -> None:
 def test_what_comes_from_disk_says_how_long_it_holds(start: Start) -> None:
     """The first time, when the password is looked at, and from then on."""
     with start() as index:
-        (index.front.folder / "pages" / "index.html").write_text("<html></html>")
+        (index.front.folder / "pages" / "_list.html").write_text("<html></html>")
         (index.front.folder / "files" / "x.whl").write_text("")
         for _unused in range(2):
             page, file, other = (

@@ -130,8 +130,8 @@ class Deployed:
         assert len(self.asked) == before + 1
         return answer
 
-    def page(self, project: str, name: str = "index.html") -> bytes:
-        return (self.store.publisher.simple / project / name).read_bytes()
+    def page(self, project: str, form: str = "html") -> bytes:
+        return (self.store.publisher.simple / f"{project or '_list'}.{form}").read_bytes()
 
     def files(self, project: str, **headers: str) -> dict[str, dict[str, Any]]:
         """What the page of a project says of each file."""
@@ -212,7 +212,7 @@ def test_each_client_gets_the_form_it_wants(index: Deployed, path: str, name: st
     answer = index.by_nginx(path, accept)
     assert (answer.status, answer.headers["content-type"]) == (200, kind)
     suffix = "json" if kind == JSON else "html"
-    assert answer.body == index.page(path.split("/")[2], f"index.{suffix}")
+    assert answer.body == index.page(path.split("/")[2], suffix)
     assert answer.headers["vary"] == "Accept, Accept-Encoding"
     assert answer.headers["cache-control"] == "public, no-cache"
     assert answer.headers["strict-transport-security"]
@@ -283,18 +283,18 @@ def test_one_form_is_never_taken_for_the_other(index: Deployed) -> None:
         etags.add(etag)
 
 
-@pytest.mark.parametrize(("accept", "name"), [(HTML, "index.html"), (V1_HTML, "index.html"), (JSON, "index.json")])
-def test_large_pages_are_compressed_beforehand(index: Deployed, accept: str, name: str) -> None:
+@pytest.mark.parametrize(("accept", "form"), [(HTML, "html"), (V1_HTML, "html"), (JSON, "json")])
+def test_large_pages_are_compressed_beforehand(index: Deployed, accept: str, form: str) -> None:
     for number in range(20):
         publish(index.store, f"large-1.{number}-py3-none-any.whl", wheel("large", f"1.{number}"), overwrite=True)
     answer = index.by_nginx("/simple/large/", accept, Accept_Encoding="gzip, deflate, br")
     assert answer.headers["content-encoding"] == "gzip"
     # The very file: nothing is compressed for this request
-    assert answer.body == index.page("large", f"{name}.gz")
-    assert gzip.decompress(answer.body) == index.page("large", name)
+    assert answer.body == index.page("large", f"{form}.gz")
+    assert gzip.decompress(answer.body) == index.page("large", form)
     assert answer.headers["content-length"] == str(len(answer.body))
     plain = index.by_nginx("/simple/large/", accept)
-    assert (plain.body, "content-encoding" in plain.headers) == (index.page("large", name), False)
+    assert (plain.body, "content-encoding" in plain.headers) == (index.page("large", form), False)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,10 @@ def test_an_unknown_project_is_not_there(index: Deployed, accept: str) -> None:
     "path",
     [
         "/simple/demo/index.html",
+        "/simple/demo.html",
+        "/simple/demo.html/",
+        "/simple/_list/",
+        "/simple/_list.html",
         "/simple/demo/index.json.gz",
         "/simple/demo/index.json/",
         "/simple/index.html",
@@ -365,7 +369,7 @@ def test_an_unknown_project_is_not_there(index: Deployed, accept: str) -> None:
     ],
 )
 def test_what_is_not_served(index: Deployed, path: str) -> None:
-    (index.store.publisher.simple / ".index.html").write_text("half")
+    (index.store.publisher.simple / "._list.html").write_text("half")
     (index.store.publisher.metadata / f".{WHEEL}.metadata").write_text("half")
     yank(index.store.publisher, "demo", "1.0", "kept in a hidden file")
     for accept in (HTML, JSON):
@@ -374,7 +378,7 @@ def test_what_is_not_served(index: Deployed, path: str) -> None:
         if answer.status == 301:
             answer = index.get(answer.headers["location"].partition(f":{index.client.port}")[2], accept)
             assert answer.status in (200, 404)
-            assert answer.status == 404 or answer.body in (index.page("demo"), index.page("demo", "index.json"))
+            assert answer.status == 404 or answer.body in (index.page("demo"), index.page("demo", "json"))
         else:
             assert answer.status in (400, 404)
     yank(index.store.publisher, "demo", "1.0", None)
@@ -389,14 +393,15 @@ def test_links_are_not_followed(folder: Path, index: Deployed) -> None:
     simple, metadata = index.store.publisher.simple, index.store.publisher.metadata
     (simple / "linked").symlink_to(secret)
     (simple / "half-linked").mkdir()
-    (simple / "half-linked" / "index.html").symlink_to(secret / "index.html")
-    (simple / "demo" / "index.html.gz").symlink_to(secret / "index.html")
+    for link in (simple / "half-linked" / "index.html", simple / "linked.html", simple / "linked.json"):
+        link.symlink_to(secret / "index.html")
+    (simple / "demo.html.gz").symlink_to(secret / "index.html")
     (metadata / "x.whl.metadata").symlink_to(secret / "x.whl.metadata")
     for path in ("/simple/linked/", "/simple/half-linked/", "/packages/x.whl.metadata"):
         for accept in (HTML, JSON, V1_HTML):
             assert index.get(path, accept).status in (403, 404)
     assert b"secret" not in index.get("/simple/demo/", HTML, Accept_Encoding="gzip").body
-    (simple / "demo" / "index.html.gz").unlink()
+    (simple / "demo.html.gz").unlink()
 
 
 def test_metadata_is_what_the_page_says(index: Deployed, below: Deployed) -> None:

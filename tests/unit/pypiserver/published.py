@@ -22,13 +22,13 @@ def publish(store: PackageStore, text: str, data: bytes, *, overwrite: bool = Fa
 
 def projects(store: PackageStore) -> list[str]:
     """Return the names of the project list."""
-    page = store.publisher.simple / "index.json"
+    page = store.publisher.simple / "_list.json"
     return [project["name"] for project in json.loads(page.read_bytes())["projects"]] if page.exists() else []
 
 
 def page(store: PackageStore, project: str) -> dict[str, dict[str, Any]]:
     """Return what the page of *project* says of each file."""
-    content = json.loads((store.publisher.simple / project / "index.json").read_bytes())
+    content = json.loads((store.publisher.simple / f"{project}.json").read_bytes())
     return {file["filename"]: file for file in content["files"]}
 
 
@@ -36,8 +36,7 @@ def shown(store: PackageStore) -> dict[str, str]:
     """Return the digest of every file that is shown; fail where anything shown is not as it is said to be."""
     found: dict[str, str] = {}
     for project in projects(store):
-        folder = store.publisher.simple / project
-        html = (folder / "index.html").read_text()
+        html = (store.publisher.simple / f"{project}.html").read_text()
         for name, file in page(store, project).items():
             data = (store.root / name).read_bytes()
             assert hashlib.sha256(data).hexdigest() == file["hashes"]["sha256"]
@@ -50,8 +49,8 @@ def shown(store: PackageStore) -> dict[str, str]:
         assert html.count("<a ") == len(page(store, project))
     for copy in store.publisher.simple.rglob("*.gz"):
         assert gzip.decompress(copy.read_bytes()) == copy.with_suffix("").read_bytes()
-    folders = {path.name for path in store.publisher.simple.iterdir() if path.is_dir()} if found else set()
-    assert folders == set(projects(store))
+    if found:
+        assert {path.name.partition(".")[0] for path in store.publisher.simple.iterdir()} == {*projects(store), "_list"}
     return found
 
 
@@ -59,14 +58,14 @@ def served(store: PackageStore) -> dict[str, str]:
     """Return the digest of every file that all four forms of the pages show, while forms may differ; fail as shown()."""
     digests: dict[str, str] = {}
     forms: dict[str, list[dict[str, str]]] = {}
-    for path in store.publisher.simple.glob("*/index.*"):
+    for path in store.publisher.simple.glob("[!._]*.*"):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         if ".json" in path.name:
             found = {file["filename"]: file["hashes"]["sha256"] for file in json.loads(data)["files"]}
         else:
             assert data.endswith(b"</html>\n")
             found = dict(re.findall(r"packages/([^#]+)#sha256=([0-9a-f]{64})", data.decode()))
-        forms.setdefault(path.parent.name, []).append(found)
+        forms.setdefault(path.name.partition(".")[0], []).append(found)
         for name, digest in found.items():
             if name not in digests:
                 digests[name] = hashlib.sha256((store.root / name).read_bytes()).hexdigest()

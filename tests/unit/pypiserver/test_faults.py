@@ -164,7 +164,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 def times(store: PackageStore) -> dict[str, float]:
     """Return when each page and metadata file says it was modified."""
-    paths = [*store.publisher.simple.rglob("index.*"), *store.publisher.metadata.iterdir()]
+    paths = [*store.publisher.simple.iterdir(), *store.publisher.metadata.iterdir()]
     return {str(path): path.stat().st_mtime for path in paths}
 
 
@@ -203,7 +203,7 @@ def test_a_clock_that_is_set_back_makes_nothing_older(store: PackageStore, set_c
             [moment] = [file["upload-time"] for name, file in page(store, "demo").items() if name == SDIST]
             assert datetime.fromisoformat(moment) < datetime.fromisoformat(uploaded)
             store.remove([SDIST])
-        assert json.loads((store.publisher.simple / "index.json").read_bytes())["projects"]
+        assert json.loads((store.publisher.simple / "_list.json").read_bytes())["projects"]
     report = reconcile(store.publisher)
     assert (report.published, report.withdrawn, report.repaired, report.problems) == (0, 0, 0, [])
     assert leftovers(store) == []

@@ -95,18 +95,26 @@ def pages_of(store: PackageStore) -> Path:
 def link_elsewhere(path: Path) -> None:
     elsewhere = path.parents[1] / "elsewhere"
     elsewhere.mkdir()
-    shutil.rmtree(path)
+    path.unlink()
     path.symlink_to(elsewhere)
 
 
 def folder_for_a_page(pages: Path) -> None:
-    (pages / "simple/demo/index.html").unlink()
-    (pages / "simple/demo/index.html/x").mkdir(parents=True)
+    (pages / "simple/demo.html").unlink()
+    (pages / "simple/demo.html/x").mkdir(parents=True)
 
 
-def file_for_a_project(pages: Path) -> None:
-    shutil.rmtree(pages / "simple/demo")
-    (pages / "simple/demo").write_text("x")
+def remove_project(pages: Path) -> None:
+    for path in (pages / "simple").glob("demo.*"):
+        path.unlink()
+
+
+def as_it_was_before(pages: Path) -> None:
+    """Each page in a folder of its own, as earlier versions had them."""
+    shutil.rmtree(pages / "simple")
+    for folder in (pages / "simple", pages / "simple/demo", pages / "simple/old"):
+        folder.mkdir()
+        (folder / "index.html").write_text("old")
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
@@ -119,23 +127,25 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "other foreign metadata": lambda pages: (pages / "packages/x-1-py3-none-any.whl.metadata").write_bytes(b"x"),
     "foreign file": lambda pages: (pages / "packages/x.html").write_bytes(b"x"),
     "foreign folder": lambda pages: (pages / "packages/.x").mkdir(),
-    "project gone": lambda pages: shutil.rmtree(pages / "simple/demo"),
-    "page gone": lambda pages: (pages / "simple/demo/index.json").unlink(),
-    "copy gone": lambda pages: (pages / "simple/demo/index.json.gz").unlink(missing_ok=True),
-    "page cut off": lambda pages: os.truncate(pages / "simple/demo/index.html", 50),
-    "page empty": lambda pages: os.truncate(pages / "simple/demo/index.json", 0),
-    "page rewritten": lambda pages: (pages / "simple/demo/index.html").write_text("<a href='//evil/x'>x</a>"),
-    "foreign copy": lambda pages: (pages / "simple/one/index.html.gz").write_bytes(b"x"),
-    "foreign page": lambda pages: (pages / "simple/demo/other.html").write_text("x"),
+    "project gone": remove_project,
+    "page gone": lambda pages: (pages / "simple/demo.json").unlink(),
+    "copy gone": lambda pages: (pages / "simple/demo.json.gz").unlink(missing_ok=True),
+    "page cut off": lambda pages: os.truncate(pages / "simple/demo.html", 50),
+    "page empty": lambda pages: os.truncate(pages / "simple/demo.json", 0),
+    "page rewritten": lambda pages: (pages / "simple/demo.html").write_text("<a href='//evil/x'>x</a>"),
+    "foreign copy": lambda pages: (pages / "simple/one.html.gz").write_bytes(b"x"),
+    "foreign page": lambda pages: (pages / "simple/demo.txt").write_text("x"),
     "folder for a page": folder_for_a_page,
-    "file for a project": file_for_a_project,
-    "link for a project": lambda pages: link_elsewhere(pages / "simple/demo"),
-    "foreign project": lambda pages: (pages / "simple/evil").mkdir(),
+    "layout of before": as_it_was_before,
+    "link for a project": lambda pages: link_elsewhere(pages / "simple/demo.html"),
+    "foreign project": lambda pages: (pages / "simple/evil.html").write_text("x"),
+    "foreign folder of pages": lambda pages: (pages / "simple/evil").mkdir(),
     "foreign odd project": lambda pages: (pages / "simple/<evil>").mkdir(),
-    "left by a kill": lambda pages: (pages / "simple/demo/.index.html").write_text("half"),
+    "left by a kill": lambda pages: (pages / "simple/.demo.html").write_text("half"),
+    "left of the list by a kill": lambda pages: (pages / "simple/._list.json").write_text("half"),
     "left by another kill": lambda pages: (pages / f"packages/.{WHEEL}.metadata").write_text("half"),
-    "list gone": lambda pages: (pages / "simple/index.html").unlink(),
-    "list rewritten": lambda pages: (pages / "simple/index.json").write_text("{}"),
+    "list gone": lambda pages: (pages / "simple/_list.html").unlink(),
+    "list rewritten": lambda pages: (pages / "simple/_list.json").write_text("{}"),
     "records gone": lambda pages: shutil.rmtree(pages / ".state"),
 }
 
@@ -155,7 +165,7 @@ def test_pages_that_are_damaged_missing_or_not_ours_are_repaired(filled: Package
 
 
 def test_a_damage_that_shows_neither_in_size_nor_time_is_found_by_looking_deep(filled: PackageStore) -> None:
-    path = filled.publisher.simple / "demo" / "index.html"
+    path = filled.publisher.simple / "demo.html"
     status, right = path.stat(), path.read_bytes()
     path.write_bytes(right.replace(b"demo", b"evil"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -40,7 +40,7 @@ def leftovers(store: PackageStore) -> list[Path]:
 
 def shown(store: PackageStore, project: str) -> dict[str, str]:
     """What the page of *project* names, with its digest."""
-    page = json.loads((store.publisher.simple / project / "index.json").read_bytes())
+    page = json.loads((store.publisher.simple / f"{project}.json").read_bytes())
     return {file["filename"]: file["hashes"]["sha256"] for file in page["files"]}
 
 
@@ -105,7 +105,7 @@ def test_before_everything_was_looked_at_an_upload_looks_for_its_own_project(sto
     with pytest.raises(AlreadyPublishedError):
         publish(store, SDIST, sdist())
     publish(store, "demo-1.1.tar.gz", sdist("demo", "1.1"))
-    assert b"Demo-1.0.0.tar.gz" in (store.publisher.simple / "demo" / "index.html").read_bytes()
+    assert b"Demo-1.0.0.tar.gz" in (store.publisher.simple / "demo.html").read_bytes()
 
 
 def test_overwriting_replaces_the_file_and_its_digest_at_once(store: PackageStore) -> None:

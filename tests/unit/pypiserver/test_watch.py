@@ -94,7 +94,7 @@ def test_what_appears_is_published_and_what_goes_is_taken_out(store: PackageStor
     # The whole project
     for name in list(page(store, "demo")):
         (store.root / name).unlink()
-    gone = wait_for(lambda: not (store.publisher.simple / "demo").exists() and projects(store) == [])
+    gone = wait_for(lambda: not (store.publisher.simple / "demo.html").exists() and projects(store) == [])
     times = [moved, written, linked, removed, overwritten, gone]
     # Half of them: the machine may be busy
     assert sorted(times)[2] < PROMISED_SECONDS, times
@@ -119,10 +119,10 @@ def test_many_at_once_are_published_and_none_is_forgotten(store: PackageStore) -
 @pytest.mark.usefixtures("watching")
 def test_uploads_beside_it_are_published_once(store: PackageStore) -> None:
     publish(store, WHEEL, wheel())
-    before = (store.publisher.simple / "demo" / "index.html").stat().st_mtime_ns
+    before = (store.publisher.simple / "demo.html").stat().st_mtime_ns
     (store.root / "last-1.0.tar.gz").write_bytes(sdist("last"))
     wait_for(lambda: "last-1.0.tar.gz" in page(store, "last"))
-    assert (store.publisher.simple / "demo" / "index.html").stat().st_mtime_ns == before
+    assert (store.publisher.simple / "demo.html").stat().st_mtime_ns == before
 
 
 def test_a_killed_watch_starts_again(store: PackageStore, watching: subprocess.Popen[bytes]) -> None:
@@ -189,7 +189,7 @@ def test_a_long_list_is_compressed_when_all_is_quiet(store: PackageStore, monkey
     monkeypatch.setattr("pyindex_pypiserver.publishing._MAX_COMPRESSED_AT_ONCE", 1000)
     for number in range(70):
         publish(store, f"project{number}-1.tar.gz", sdist(f"project{number}", "1"))
-    copy = store.publisher.simple / "index.html.gz"
+    copy = store.publisher.simple / "_list.html.gz"
     assert not copy.exists()
     watch = Watch(store.publisher)
     watch._reconciled = time.monotonic()

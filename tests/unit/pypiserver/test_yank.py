@@ -42,7 +42,7 @@ def test_a_release_is_withdrawn_in_every_spelling_and_says_why(filled: PackageSt
     assert command(filled, "My.Demo", "1.0.0", 'broken on <Windows> "XP"\nsee #3') == 0
     reason = 'broken on <Windows> "XP" see #3'
     assert yanked(filled) == {WHEEL: reason, SDIST: reason}
-    html = (filled.publisher.simple / "my-demo" / "index.html").read_text()
+    html = (filled.publisher.simple / "my-demo.html").read_text()
     assert html.count('data-yanked="broken on &lt;Windows&gt; &quot;XP&quot; see #3"') == 2
 
 
@@ -70,7 +70,7 @@ def test_what_is_withdrawn_is_on_disk_when_the_command_ends(
 def test_without_a_reason_it_is_withdrawn_too(filled: PackageStore) -> None:
     assert command(filled, "my-demo", "1.1") == 0
     assert yanked(filled) == {NEWER: True}
-    assert (filled.publisher.simple / "my-demo" / "index.html").read_text().count('data-yanked=""') == 1
+    assert (filled.publisher.simple / "my-demo.html").read_text().count('data-yanked=""') == 1
 
 
 def test_it_stays_withdrawn_through_everything(filled: PackageStore) -> None:
@@ -101,9 +101,9 @@ def test_it_is_taken_back(filled: PackageStore, capsys: pytest.CaptureFixture[st
 
 def test_the_same_again_changes_nothing(filled: PackageStore) -> None:
     command(filled, "my-demo", "1.0", "broken")
-    before = (filled.publisher.simple / "my-demo" / "index.html").stat().st_mtime_ns
+    before = (filled.publisher.simple / "my-demo.html").stat().st_mtime_ns
     assert command(filled, "my-demo", "1.0", "broken") == 0
-    assert (filled.publisher.simple / "my-demo" / "index.html").stat().st_mtime_ns == before
+    assert (filled.publisher.simple / "my-demo.html").stat().st_mtime_ns == before
     assert command(filled, "my-demo", "1.0", "another reason") == 0
     assert yanked(filled)[WHEEL] == "another reason"
 

@@ -2,7 +2,8 @@
 
 Below the pages folder lie ``simple/`` (project list and project pages, as HTML and JSON, and a
 compressed copy of each that is worth one) and ``packages/`` (the metadata of wheels); a web server
-serves them as they are. Each file is replaced by rename, so a reader sees the old one or the new one.
+serves them as they are. None has a folder of its own: a web server that follows no links opens each
+folder on the way one by one. Each file is replaced by rename, so a reader sees the old one or the new one.
 One project is changed by one process at a time (a lock for it); different projects side by side.
 """
 
@@ -15,6 +16,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import stat
 import time
@@ -36,13 +38,18 @@ INCOMING: Final = ".incoming"
 STATE: Final = ".state"
 SIMPLE: Final = "simple"
 METADATA: Final = "packages"
-# The forms of a page, in the order in which ``sizes`` of a record names them
-PAGES: Final = ("index.html", "index.json", "index.html.gz", "index.json.gz")
+# A page is a file PROJECT.FORM of each form, in the order in which ``sizes`` of a record names them
+FORMS: Final = ("html", "json", "html.gz", "json.gz")
+# The project list lies among them: no normalised name has an underscore
+LIST: Final = "_list"
 
 _FOLDER_MODE: Final = 0o750
 # Projects whose names have the same remainder share a lock, which harms nobody
 _LOCKS: Final = 256
 _CHUNK: Final = 2**20
+_NORMALISED: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+# What _page_status says where there is nothing
+_NO_PAGE: Final = (-1, " ".join("-" for _form in FORMS))
 # The compressed copy of a longer list follows later: see Publisher.compress_list
 _MAX_COMPRESSED_AT_ONCE: Final = 2**17
 
@@ -85,15 +92,16 @@ class Publisher:
                 edit.examine(name, deep=deep)
             if edit.changed or edit.pages_differ() or deep:
                 edit.commit(durable=False, with_list=with_list)
-                edit.remove_foreign()
         return edit
 
     def pages_differ(self, record: ProjectRecord) -> bool:
         """Return whether the pages of a project on disk are not those that *record* tells of."""
-        folder = f"{self.simple}/{record.name}"
-        if not record.listed:
-            return _status(folder) is not None
-        return _page_status(folder) != (record.stamp, record.sizes) or bool(_foreign(folder))
+        found = _page_status(self.page(record.name))
+        return found != ((record.stamp, record.sizes) if record.listed else _NO_PAGE)
+
+    def page(self, name: str) -> str:
+        """Return the path of the page of the project *name* (normalised), or LIST, less a dot and a form."""
+        return f"{self.simple}/{name}"
 
     def remove_from(self, folder: str, *names: str) -> None:
         """Remove files and folders *names*, which nothing here has made, from a *folder* of the pages."""
@@ -103,7 +111,7 @@ class Publisher:
     @property
     def is_whole(self) -> bool:
         """Whether there is a page of each project: then there is a project list, and else there is none."""
-        return _status(self.simple / PAGES[0]) is not None
+        return _status(f"{self.page(LIST)}.{FORMS[0]}") is not None
 
     def update_list(self, change: int, *, durable: bool) -> None:
         """Write the project list, unless it holds the change number *change* already.
@@ -117,8 +125,8 @@ class Publisher:
                 return
             # Before the names: what is changed meanwhile is listed, or written by the next one
             changes = self.records.get("changes", 0)
-            stamp = _next_stamp(self.simple, self.records.get("list_stamp", 0))
-            new = NewPages(self.simple, self._list_pages(), stamp, durable=durable)
+            stamp = _next_stamp(self.page(LIST), self.records.get("list_stamp", 0))
+            new = NewPages(self.page(LIST), self._list_pages(), stamp, durable=durable)
             new.place()
             self.records.set(listed=changes, list_stamp=stamp, list_sizes=new.sizes)
 
@@ -126,7 +134,7 @@ class Publisher:
         """Return whether the project list on disk is not the one that was written, or is out of date."""
         if self.records.get("listed", -1) < self.records.get("changes", 0):
             return True
-        found = _page_status(self.simple)
+        found = _page_status(self.page(LIST))
         return found != (self.records.get("list_stamp", 0), self.records.get("list_sizes", ""))
 
     def rewrite_list(self) -> None:
@@ -140,10 +148,11 @@ class Publisher:
             if self.list_differs():
                 return
             stamp, sizes = self.records.get("list_stamp", 0), self.records.get("list_sizes", "").split()
-            for index, name in enumerate(PAGES[:2]):
+            for index, form in enumerate(FORMS[:2]):
                 if sizes[index + 2] == "-" and int(sizes[index]) > _MAX_COMPRESSED_AT_ONCE:
-                    data = pages.compressed((self.simple / name).read_bytes()) or b""
-                    path = f"{self.simple}/{name}.gz"
+                    path = f"{self.page(LIST)}.{form}"
+                    data = pages.compressed(Path(path).read_bytes()) or b""
+                    path += ".gz"
                     os.close(_write_new(path, data, _time_of(path, stamp)))
                     _put_in_place(path)
                     sizes[index + 2] = str(len(data))
@@ -168,8 +177,8 @@ class Publisher:
         names = self.records.project_names()
         if not self.records.complete:
             # Only the records were lost: the pages are there
-            there = {entry.name for entry in os.scandir(self.simple) if entry.is_dir(follow_symlinks=False)}
-            names = "\n".join(sorted(there.union(names.split("\n")) - {""}))
+            there = {page for page, form in map(page_of, os.listdir(self.simple)) if form == FORMS[0]}  # noqa: PTH208
+            names = "\n".join(sorted(there.union(names.split("\n")) - {"", LIST}))
         plain = [pages.list_html(names), pages.list_json(names)]
         return [*plain, *(pages.compressed(page) if len(page) <= _MAX_COMPRESSED_AT_ONCE else None for page in plain)]
 
@@ -271,12 +280,6 @@ class Edit:
             return True
         return self.publisher.pages_differ(self.before)
 
-    def remove_foreign(self) -> None:
-        """Remove what is no page from the project's folder of pages."""
-        folder = self.publisher.simple / self.project
-        for name in _foreign(folder):
-            _remove(f"{folder}/{name}")
-
     def commit(self, *, durable: bool = True, with_list: bool = True) -> None:
         """Write the pages and the records; with *durable* the pages are on disk when it returns.
 
@@ -287,9 +290,9 @@ class Edit:
         """
         publisher, yanked = self.publisher, self._yanked()
         files = self.published
-        folder = publisher.simple / self.project
-        stamp = _next_stamp(folder, self.before.stamp)
-        new = NewPages(folder, self._pages(files, yanked), stamp, durable=durable) if files else None
+        page = publisher.page(self.project)
+        stamp = _next_stamp(page, self.before.stamp)
+        new = NewPages(page, self._pages(files, yanked), stamp, durable=durable) if files else None
         record = ProjectRecord(self.project, bool(files), stamp, new.sizes if new else "", yanks.text(yanked))
         try:
             change = publisher.records.write(record, self._put.values(), self._dropped)
@@ -303,7 +306,10 @@ class Edit:
         if new:
             new.place()
         else:
-            remove_pages(folder)
+            for form in FORMS:
+                _remove(f"{page}.{form}")
+                # Of a new project, of which one page had its place when another one could not have it
+                _remove(_new_name(f"{page}.{form}"))
         if with_list and record.listed != self.before.listed:
             publisher.update_list(change, durable=durable)
         for name in self._dropped:
@@ -430,19 +436,24 @@ def _normalise(name: str) -> str:
     return name
 
 
+def page_of(file_name: str) -> tuple[str, str]:
+    """Return the page and the form of a file in the folder of pages; two empty texts where it is none."""
+    page, _unused, form = file_name.partition(".")
+    return (page, form) if form in FORMS and (page == LIST or _NORMALISED.fullmatch(page)) else ("", "")
+
+
 class NewPages:
     """Pages that are written to disk, and take their places when ``place`` is called: nothing can be missing then."""
 
-    def __init__(self, folder: Path, contents: Iterable[bytes | None], stamp: int, *, durable: bool) -> None:
-        """Write the pages *contents* (see PAGES; None for none) of *folder*; with *durable* they are on disk."""
-        named = [(f"{folder}/{name}", content) for name, content in zip(PAGES, contents, strict=True)]
+    def __init__(self, page: str, contents: Iterable[bytes | None], stamp: int, *, durable: bool) -> None:
+        """Write the forms *contents* (see FORMS; None for none) of *page*; with *durable* they are on disk."""
+        named = [(f"{page}.{form}", content) for form, content in zip(FORMS, contents, strict=True)]
         self.sizes = " ".join("-" if content is None else str(len(content)) for _unused, content in named)
         self._gone = [path for path, content in named if content is None]
         self._new: list[str] = []
-        self._folder = folder
         open_files: list[int] = []
         try:
-            _make_folder(folder)
+            _make_folder(Path(page).parent)
             for path, content in named:
                 if content is not None:
                     self._new.append(path)
@@ -470,46 +481,23 @@ class NewPages:
         for path in self._new:
             with contextlib.suppress(OSError):
                 _remove(_new_name(path))
-        # Of a project that is new, and only then empty
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
 
 
-def remove_pages(folder: Path) -> None:
-    """Remove *folder*, whatever is in it."""
-    for name in PAGES:
-        _remove(f"{folder}/{name}")
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        pass
-    except OSError:
-        _remove(str(folder))
-
-
-def _page_status(folder: Path | str) -> tuple[int, str] | None:
-    """Return stamp and sizes of the pages in *folder* as a record holds them; None where they fit no record."""
+def _page_status(page: str) -> tuple[int, str] | None:
+    """Return stamp and sizes of *page* on disk as a record holds them; None where they fit no record."""
     stamp, sizes = -1, []
-    for name in PAGES:
+    for form in FORMS:
         try:
-            status = os.lstat(f"{folder}/{name}")
+            status = os.lstat(f"{page}.{form}")
         except OSError:
             sizes.append("-")
             continue
         if stamp < 0:
             stamp = status.st_mtime_ns // 10**9
-        if not stat.S_ISREG(status.st_mode) or status.st_mtime_ns != _time_of(name, stamp):
+        if not stat.S_ISREG(status.st_mode) or status.st_mtime_ns != _time_of(form, stamp):
             return None
         sizes.append(str(status.st_size))
     return (stamp, " ".join(sizes))
-
-
-def _foreign(folder: Path | str) -> list[str]:
-    """Return the names of what is no page in the *folder* of a project."""
-    try:
-        return [name for name in os.listdir(folder) if name not in PAGES]  # noqa: PTH208 - the fastest
-    except OSError:
-        return []
 
 
 def _time_of(path: str, stamp: int) -> int:
@@ -518,15 +506,15 @@ def _time_of(path: str, stamp: int) -> int:
     An entity tag is made of time and size: even seconds for HTML and odd ones for JSON, so that two
     forms never have the same.
     """
-    return (stamp + path.endswith((".json", ".json.gz"))) * 10**9
+    return (stamp + path.endswith(("json", "json.gz"))) * 10**9
 
 
-def _next_stamp(folder: Path, before: int) -> int:
-    """Return the time for new pages in *folder*: even, and later than that of the pages *before*.
+def _next_stamp(page: str, before: int) -> int:
+    """Return the time for a new *page*: even, and later than that of the page *before*.
 
     Whatever the clock says; and later than what is there, which a killed process may not have recorded.
     """
-    status = _status(f"{folder}/{PAGES[0]}")
+    status = _status(f"{page}.{FORMS[0]}")
     there = 0 if status is None else int(status.st_mtime)
     return max(int(time.time()), before + 2, there + 2) // 2 * 2
 

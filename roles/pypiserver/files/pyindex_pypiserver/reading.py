@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from .archives import shorten
 from .pages import CONTENT_TYPES, METADATA_SUFFIX, negotiate
+from .publishing import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -106,7 +107,7 @@ class Published:
         if project and (not slash or project != canonicalize_name(project)):
             return _moved(environ, f"/simple/{canonicalize_name(project)}/")
         form = negotiate(environ.get("HTTP_ACCEPT", ""))
-        answer = _open(self._publisher.simple / project / f"index.{form}", CONTENT_TYPES[form])
+        answer = _open(Path(f"{self._publisher.page(project or LIST)}.{form}"), CONTENT_TYPES[form])
         if isinstance(answer, Content):
             answer.headers.append(("Vary", "Accept"))
         elif not self._publisher.is_whole:

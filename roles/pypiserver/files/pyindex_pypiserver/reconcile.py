@@ -14,7 +14,6 @@ import json
 import logging
 import multiprocessing
 import os
-import re
 import sys
 import time
 import uuid
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from .archives import shorten
 from .pages import METADATA_SUFFIX
-from .publishing import METADATA, PAGES, SIMPLE, Edit, Publisher, project_of
+from .publishing import LIST, METADATA, SIMPLE, Edit, Publisher, page_of, project_of
 from .storage import PackageStore
 from .yanks import text
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 # Files a worker looks at before it reports
 _BATCH: Final = 500
-_NORMALISED: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 log = logging.getLogger(__name__)
 
@@ -170,15 +168,11 @@ def _remove_metadata(publisher: Publisher, name: str) -> None:
 
 def _check_projects(publisher: Publisher, todo: dict[str, list[str]], *, deep: bool) -> None:
     """Add the projects whose pages or withdrawn releases are not as they were written."""
-    try:
-        folders = set(os.listdir(publisher.simple))  # noqa: PTH208 - the fastest
-    except (FileNotFoundError, NotADirectoryError):
-        folders = set()
-    folders.difference_update(PAGES)
+    here_now, foreign = _scan_pages(publisher)
     withdrawn = publisher.yanks.projects()
     for record in publisher.records.projects():
-        here = record.name in folders
-        folders.discard(record.name)
+        here = record.name in here_now
+        here_now.discard(record.name)
         if deep or here != record.listed or (here and publisher.pages_differ(record)):
             todo.setdefault(record.name, [])
         elif record.yanked or record.name in withdrawn:
@@ -186,14 +180,32 @@ def _check_projects(publisher: Publisher, todo: dict[str, list[str]], *, deep: b
                 if record.yanked == text(publisher.yanks.of(record.name)):
                     continue
             todo.setdefault(record.name, [])
-    for name in folders - todo.keys():
-        if _NORMALISED.fullmatch(name):
-            # Perhaps a project that was made a moment ago
-            todo.setdefault(name, [])
-        else:
-            # What is left of a page that was being written; but not of one that is
-            with publisher.locked("list"):
-                publisher.remove_from(SIMPLE, name)
+    for name in here_now:
+        # Perhaps of a project that was made a moment ago
+        todo.setdefault(name, [])
+    for name in foreign:
+        _remove_foreign(publisher, name)
+
+
+def _scan_pages(publisher: Publisher) -> tuple[set[str], list[str]]:
+    """Return the projects that have a page, in whatever form, and the names of what is no page."""
+    projects, foreign = set(), []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(publisher.simple):  # noqa: PTH208 - the fastest
+            page, _form = page_of(name)
+            if page:
+                projects.add(page)
+            else:
+                foreign.append(name)
+    projects.discard(LIST)
+    return projects, foreign
+
+
+def _remove_foreign(publisher: Publisher, name: str) -> None:
+    """Remove what is no page; but not a page that is being written."""
+    page, _form = page_of(name.removeprefix("."))
+    with publisher.locked("list") if page in ("", LIST) else publisher.edit(page, adopt=False):
+        publisher.remove_from(SIMPLE, name)
 
 
 @dataclass

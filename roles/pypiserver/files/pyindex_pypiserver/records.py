@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from .distributions import DistributionName
 
-# Another number and the database is made anew
-_SCHEMA_VERSION: Final = 2
+# Another number and the database is made anew, and all pages with it
+_SCHEMA_VERSION: Final = 3
 _SCHEMA: Final = """
 CREATE TABLE file (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, version TEXT NOT NULL, key TEXT NOT NULL,

@@ -24,7 +24,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from .publishing import SIMPLE, Publisher, project_of
+from .publishing import Publisher, project_of
 from .reconcile import parser_for, store_for
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Watch:
     def _is_due(self, now: float) -> bool:
         if now - self._reconciled > RECONCILE_SECONDS:
             return True
-        gone = not (self.publisher.pages / SIMPLE / "index.html").exists() or not self.publisher.records.complete
+        gone = not self.publisher.is_whole or not self.publisher.records.complete
         return gone and now - self._reconciled > self._pause
 
     def _is_open_ended(self, name: str) -> bool:
