@@ -48,7 +48,7 @@ def main(command: str, packages: str, pages: str, files: str, runs: str) -> None
         os.sync()
         cold.append(seconds(command))
         unchanged.append(seconds(command))
-    published = sum(1 for _page in Path(pages).glob("simple/bench-*/index.json")) * FILES_A_PROJECT
+    published = sum(1 for _page in Path(pages).glob("simple/bench-*.json")) * FILES_A_PROJECT
     print(json.dumps({"cold": cold, "unchanged": unchanged, "files": published}))
 
 
