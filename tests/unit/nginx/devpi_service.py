@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,14 +180,17 @@ def release_fields(name: str, version: str, action: str = "file_upload") -> dict
 
 
 @contextmanager
-def upstream(files: Mapping[str, tuple[str, bytes]]) -> Iterator[str]:
+def upstream(
+    files: Mapping[str, tuple[str, bytes]], before: Callable[[str], None] = lambda _path: None
+) -> Iterator[str]:
     """A small index with one file a project, which may change; yields its URL.
 
-    For a project whose file has no name there is no answer.
+    For a project whose file has no name there is no answer. `before` is called with each path that is asked for.
     """
 
     class Pages(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            before(self.path)
             parts = self.path.strip("/").split("/")
             if parts[-1] in files and not files[parts[-1]][0]:
                 return

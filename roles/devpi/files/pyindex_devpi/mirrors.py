@@ -3,6 +3,9 @@
 devpi-server takes a base that fails for one without the project, so that installers report "no matching distribution"
 where the public index is down. And when the list of projects has expired and is unchanged upstream, it takes the
 projects that it has already for all of them, in one request.
+
+And whoever asks for a file that another one is fetching gets it: devpi-server fetches it for both, and answers 500 to the
+one who is later, since it asserts that a file that it is about to store is not there.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from devpi_server.compat import SpooledTemporaryFile
 from devpi_server.config import hookimpl
+from devpi_server.filestore_fs_base import FSIOFileBase
 from devpi_server.mirror import MirrorStage
 from devpi_server.model import UpstreamError, UpstreamNotFoundError
 from pyramid.config import Configurator
@@ -23,6 +28,8 @@ from pyramid.threadlocal import get_current_request
 Handler = Callable[[Request], Response]
 
 FAILED = "pyindex.upstream-failed"
+# As devpi-server has it: a larger file is on the disk while it is fetched
+MEMORY_BYTES = 2**20
 # What an installer finds on the page of a project without files
 NOTHING = (b'"files":[]', b'"files": []')
 
@@ -33,6 +40,7 @@ def devpiserver_pyramid_configure(config: object, pyramid_config: Configurator) 
     pyramid_config.add_tween(f"{__name__}.tween")
     MirrorStage.get_simplelinks_perstage = remembering(MirrorStage.get_simplelinks_perstage)
     MirrorStage._update_projects = complete(MirrorStage._update_projects)
+    FSIOFileBase.new_open = new_open
 
 
 def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +77,11 @@ def complete(method: Callable[..., Any]) -> Callable[..., Any]:
 
     update_projects.is_complete = True  # type: ignore[attr-defined]
     return update_projects
+
+
+def new_open(self: FSIOFileBase, _path: object) -> Any:
+    """Return a temporary file: the same content may be there meanwhile, and is replaced."""
+    return SpooledTemporaryFile(dir=str(self.basedir), max_size=MEMORY_BYTES)
 
 
 def tween(handler: Handler, registry: object) -> Handler:  # noqa: ARG001 - named by pyramid
